@@ -1,0 +1,281 @@
+"""The one error tree. Every failure of this library is a `UnifiedLLMError`.
+
+UnifiedLLMError
+├── ConfigurationError (ValueError)          something must be set up before a request can be made
+│   ├── UnknownProviderError                 no provider of that name; lists the known ones
+│   ├── MissingCredentialError               no key found; names the variable and the other sources
+│   ├── MissingDependencyError (ImportError) an optional package is absent; names the extra
+│   └── InvalidBaseURLError                  base_url has no scheme, or a path too much
+├── InvalidRequestError (ValueError)         the request is wrong; sending it again will not help
+│   ├── InvalidMessageError                  empty messages, orphan tool result, an image that is no image
+│   ├── UnsupportedOptionError               option or feature the provider (or library) does not have
+│   ├── ContextLengthError                   prompt longer than the context window (also a server answer)
+│   └── RequestTooLargeError                 body refused for its size (413)
+├── APIError                                 the server answered, and it was not success
+│   ├── AuthenticationError                  401
+│   ├── PermissionDeniedError                403
+│   ├── PaymentRequiredError                 402, exhausted quota
+│   ├── ModelNotFoundError                   404, unknown model or path
+│   ├── RateLimitError (retryable)           429
+│   ├── ServerError (retryable)              5xx
+│   │   └── OverloadedError (retryable)      503, 529
+│   └── ContentFilterError                   the provider refused the content with an error
+├── APIConnectionError (ConnectionError, retryable)  nothing listens, reset, DNS, TLS
+├── APITimeoutError (TimeoutError, retryable)        connect, first byte, between bytes or in total
+├── ResponseError                            a success status with an unusable body (HTML, half a JSON object)
+│   └── StreamInterruptedError               a stream ended before its end; `.partial` holds what came
+└── StructuredOutputError (ValueError)       the answer does not fit the requested schema
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unified_llm.responses import ChatResponse
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "ConfigurationError",
+    "ContentFilterError",
+    "ContextLengthError",
+    "InvalidBaseURLError",
+    "InvalidMessageError",
+    "InvalidRequestError",
+    "MissingCredentialError",
+    "MissingDependencyError",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTooLargeError",
+    "ResponseError",
+    "ServerError",
+    "StreamInterruptedError",
+    "StructuredOutputError",
+    "UnifiedLLMError",
+    "UnknownProviderError",
+    "UnsupportedOptionError",
+    "redact",
+]
+
+# Key shapes of the vendors we talk to, bearer values, and user:password in a URL. Applied to every text
+# that leaves this module, because servers like to quote the key they refuse.
+_SECRET = re.compile(
+    r"(?P<keep>(?:bearer|basic|x-api-key|api[-_]?key|authorization|token|password|secret)[\"']?\s*[:=]?\s*[\"']?(?:bearer\s+)?)"
+    r"(?P<value>(?=[^\s\"',;]*[\d])[A-Za-z0-9_\-.~+/=]{12,})"
+    r"|(?P<shape>\b(?:sk|pk|rk|gsk|xai|hf|pplx|lm|AIza|ya29|ghp|nvapi|scw)[-_A-Za-z0-9.]{12,})"
+    r"|(?P<url>(?<=://)[^/\s:@]+:[^/\s@]+(?=@))",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str, *secrets: str | None) -> str:
+    """Return `text` with anything that looks like a credential, and each of `secrets`, replaced by ``[redacted]``."""
+    for secret in secrets:
+        if secret and len(secret) >= 4:
+            text = text.replace(secret, "[redacted]")
+    return _SECRET.sub(lambda m: f"{m['keep'] or ''}[redacted]", text)
+
+
+class UnifiedLLMError(Exception):
+    """Base of every error raised by this library.
+
+    Attributes:
+        message: what happened, in one sentence, without secrets.
+        hint: what to do next, or None.
+        provider: name of the provider asked, or None when none was.
+        model: model id asked, or None.
+        status: HTTP status, or None.
+        request_id: the server's id of the request, or None.
+        retry_after: seconds the server asked to wait, or None.
+        retryable: whether the same request may succeed later.
+        code: the server's own error code or type, or None.
+        body: the server's error body (decoded JSON or text, redacted), or None.
+        partial: what had arrived before the failure, as a `ChatResponse`, or None.
+    """
+
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        partial: ChatResponse | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        self.message = redact(message)
+        self.hint = hint
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.code = code
+        self.body = redact(body) if isinstance(body, str) else body
+        self.headers = headers
+        self.partial = partial
+        if retryable is not None:
+            self.retryable = retryable
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        where = [
+            f"{label} {value}"
+            for label, value in (
+                ("provider", self.provider),
+                ("model", self.model),
+                ("HTTP", self.status),
+                ("request", self.request_id),
+            )
+            if value is not None
+        ]
+        text = f"{self.message} ({', '.join(where)})" if where else self.message
+        return f"{text}\n  → {self.hint}" if self.hint else text
+
+    def with_context(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        partial: ChatResponse | None = None,
+    ) -> UnifiedLLMError:
+        """Fill in what a lower layer could not know; never overwrites what is already set. Returns self."""
+        self.provider = self.provider or provider
+        self.model = self.model or model
+        if self.partial is None:
+            self.partial = partial
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions with keyword-only state do not survive pickling by default (multiprocessing, Celery).
+        return _rebuild, (type(self), self.message, dict(self.__dict__))
+
+
+def _rebuild(cls: type[UnifiedLLMError], message: str, state: dict[str, Any]) -> UnifiedLLMError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(UnifiedLLMError, ValueError):
+    """Something must be set up before a request can be made."""
+
+
+class UnknownProviderError(ConfigurationError):
+    """No provider of that name is registered."""
+
+
+class MissingCredentialError(ConfigurationError):
+    """No credential was found for a provider that needs one."""
+
+
+class MissingDependencyError(ConfigurationError, ImportError):
+    """An optional package is not installed; the hint names the extra that brings it."""
+
+
+class InvalidBaseURLError(ConfigurationError):
+    """`base_url` has no scheme, no host, or a path that belongs to an endpoint."""
+
+
+class InvalidRequestError(UnifiedLLMError, ValueError):
+    """The request itself is wrong; sending it again will not help (also HTTP 400 and 422)."""
+
+
+class InvalidMessageError(InvalidRequestError):
+    """A message or a part of one cannot be sent."""
+
+
+class UnsupportedOptionError(InvalidRequestError):
+    """An option or a feature this provider, or this library, does not have."""
+
+
+class ContextLengthError(InvalidRequestError):
+    """The prompt does not fit the model's context window."""
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The server refused the body for its size (HTTP 413)."""
+
+
+class APIError(UnifiedLLMError):
+    """The server answered, and the answer was an error."""
+
+
+class AuthenticationError(APIError):
+    """The credential was refused (HTTP 401)."""
+
+
+class PermissionDeniedError(APIError):
+    """The credential is valid but not allowed to do this (HTTP 403)."""
+
+
+class PaymentRequiredError(APIError):
+    """Quota or credit is exhausted (HTTP 402, or a 429 that says so)."""
+
+
+class ModelNotFoundError(APIError):
+    """The server knows no such model or path (HTTP 404)."""
+
+
+class RateLimitError(APIError):
+    """Too many requests or tokens (HTTP 429). `retry_after` is in seconds."""
+
+    retryable = True
+
+
+class ServerError(APIError):
+    """The server failed (HTTP 5xx)."""
+
+    retryable = True
+
+
+class OverloadedError(ServerError):
+    """The server has no capacity now (HTTP 503, 529)."""
+
+
+class ContentFilterError(APIError):
+    """The provider refused the content with an error instead of an answer."""
+
+
+class APIConnectionError(UnifiedLLMError, ConnectionError):
+    """No connection: nothing listens, DNS, TLS, reset before any answer."""
+
+    retryable = True
+
+
+class APITimeoutError(UnifiedLLMError, TimeoutError):
+    """A deadline passed: connecting, first byte, between bytes, or in total."""
+
+    retryable = True
+
+
+class ResponseError(UnifiedLLMError):
+    """A success status came with a body that cannot be used."""
+
+
+class StreamInterruptedError(ResponseError):
+    """A stream ended before its end; `partial` holds what had arrived."""
+
+    retryable = True
+
+
+class StructuredOutputError(UnifiedLLMError, ValueError):
+    """The answer does not fit the schema that was asked for."""

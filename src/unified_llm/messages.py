@@ -1,0 +1,388 @@
+"""Messages and their parts: frozen values that every dialect is translated from and to.
+
+A `Message` is a role and a tuple of parts. A part that came from a server keeps its `Native` block, so that a return
+to the same dialect replays it unchanged; other dialects read the portable fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, Union
+from uuid import uuid4
+
+from unified_llm import _json
+from unified_llm.errors import InvalidMessageError
+
+__all__ = [
+    "Audio",
+    "File",
+    "Image",
+    "Message",
+    "MessageRole",
+    "Native",
+    "Opaque",
+    "Origin",
+    "Part",
+    "Text",
+    "Thinking",
+    "ToolCall",
+    "ToolResult",
+    "new_id",
+]
+
+
+def new_id(prefix: str = "call") -> str:
+    """Return a new id such as ``call_5f3c...``, valid in every dialect (letters, digits, ``_``; under 40 characters)."""
+    return f"{prefix}_{uuid4().hex[:24]}"
+
+
+class MessageRole(StrEnum):
+    """Who speaks. A plain string of the same value is accepted everywhere."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+_ROLES: dict[str, MessageRole] = {r.value: r for r in MessageRole} | {
+    "developer": MessageRole.SYSTEM,  # OpenAI's newer name
+    "human": MessageRole.USER,
+    "ai": MessageRole.ASSISTANT,
+    "model": MessageRole.ASSISTANT,  # Gemini's name
+    "chatbot": MessageRole.ASSISTANT,
+    "function": MessageRole.TOOL,  # OpenAI's older name
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an assistant message was made: provider name, wire dialect, model id."""
+
+    provider: str
+    dialect: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A part exactly as a server sent it. `raw` is never edited; it is replayed only to the same dialect and provider."""
+
+    dialect: str
+    raw: Mapping[str, Any]
+    provider: str | None = None
+    model: str | None = None
+
+    def __hash__(self) -> int:  # a mapping has no hash of its own
+        return hash((self.dialect, self.provider, self.model))
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text. `citations` are the provider's citation objects, as received."""
+
+    text: str
+    citations: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    native: Native | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """Reasoning text. `signature` and `redacted` (encrypted data) only mean something to the server that made them."""
+
+    text: str
+    signature: str | None = field(default=None, repr=False)
+    redacted: str | None = field(default=None, repr=False)
+    native: Native | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ToolCall:
+    """A request of the model to run a tool.
+
+    `arguments` may be given as a mapping or as JSON text. The text is kept as it came (`arguments_json`);
+    `arguments` is the decoded object, or None when the text is not a JSON object (then `parse_error` says why).
+    An empty text means no arguments, as several servers send it.
+    """
+
+    id: str
+    name: str
+    arguments_json: str
+    native: Native | None = field(default=None, repr=False, compare=False)
+    _parsed: tuple[dict[str, Any] | None, str | None] | None = field(default=None, repr=False, compare=False)
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str | None = None,
+        id: str | None = None,
+        *,
+        native: Native | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "id", id or new_id())
+        put(self, "name", name)
+        put(self, "arguments_json", arguments if isinstance(arguments, str) else _json.dumps_str(arguments or {}))
+        put(self, "native", native)
+        put(self, "_parsed", None)
+
+    def _parse(self) -> tuple[dict[str, Any] | None, str | None]:
+        if self._parsed is None:
+            object.__setattr__(self, "_parsed", _parse_arguments(self.arguments_json))
+        return self._parsed  # type: ignore[return-value]  # set just above
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """The decoded arguments, or None when they are not a JSON object. Do not modify it."""
+        return self._parse()[0]
+
+    @property
+    def parse_error(self) -> str | None:
+        """Why `arguments` is None, or None."""
+        return self._parse()[1]
+
+
+def _parse_arguments(text: str) -> tuple[dict[str, Any] | None, str | None]:
+    if not text.strip():
+        return {}, None
+    try:
+        value = _json.loads(text)
+    except ValueError as exc:
+        return None, f"arguments are not JSON: {exc}"
+    if value is None:  # "null": a call without arguments, as some servers write it
+        return {}, None
+    if isinstance(value, str):  # encoded twice, a known habit of small models
+        return _parse_arguments(value) if value != text else (None, "arguments are a string")
+    if not isinstance(value, dict):
+        return None, f"arguments are {type(value).__name__}, not an object"
+    return value, None
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ToolResult:
+    """What a tool answered to the call `call_id`. Content is text, or parts (text, images, files)."""
+
+    call_id: str
+    parts: tuple[Part, ...]
+    is_error: bool = False
+    name: str | None = None
+    native: Native | None = field(default=None, repr=False, compare=False)
+
+    def __init__(
+        self,
+        call_id: str,
+        content: str | Part | Sequence[Part | str] | Mapping[str, Any] | None = None,
+        *,
+        is_error: bool = False,
+        name: str | None = None,
+        native: Native | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "call_id", call_id)
+        put(self, "parts", _content_parts(_json.dumps_str(content) if isinstance(content, Mapping) else content))
+        put(self, "is_error", is_error)
+        put(self, "name", name)
+        put(self, "native", native)
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(p.text for p in self.parts if isinstance(p, Text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Media:
+    """Bytes, a URL, or a path that the client reads before encoding (`attachments.resolve`)."""
+
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+    path: str | Path | None = None
+    media_type: str | None = None
+    file_id: str | None = None
+    native: Native | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.data is None and not self.url and self.path is None and not self.file_id and self.native is None:
+            raise InvalidMessageError(
+                f"{type(self).__name__} needs one of data (bytes), url, path or file_id",
+                hint=f"for example {type(self).__name__}(path='photo.png')",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Image(_Media):
+    """An image: bytes, URL (http or data), path or provider file id. `detail` is OpenAI's low | high | auto."""
+
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio(_Media):
+    """A sound: bytes, URL, path. `media_type` such as ``audio/wav``."""
+
+
+@dataclass(frozen=True, slots=True)
+class File(_Media):
+    """A document: bytes, URL, path or provider file id. `name` is the file name shown to the model."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A block with no neutral form (server tool use, compaction...): kept whole, replayed only where it came from."""
+
+    native: Native
+
+    @property
+    def type(self) -> str:
+        """The block's own `type`."""
+        return str(self.native.raw.get("type", ""))
+
+
+Part: TypeAlias = Union[Text, Thinking, ToolCall, ToolResult, Image, Audio, File, Opaque]
+Content: TypeAlias = Union[str, Part, Sequence[Union[Part, str]], None]
+RoleLike: TypeAlias = Union[MessageRole, Literal["system", "user", "assistant", "tool", "developer"], str]
+
+_PART_TYPES = (Text, Thinking, ToolCall, ToolResult, Image, Audio, File, Opaque)
+_IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|gif|webp|bmp|tiff?|heic|avif)$", re.IGNORECASE)
+_AUDIO_SUFFIX = re.compile(r"\.(wav|mp3|flac|ogg|opus|m4a|aac)$", re.IGNORECASE)
+
+
+def _content_parts(content: Content) -> tuple[Part, ...]:
+    if content is None or content == "":
+        return ()
+    if isinstance(content, str):
+        return (Text(content),)
+    if isinstance(content, _PART_TYPES):
+        return (content,)
+    if isinstance(content, Sequence):
+        return tuple(_one_part(item) for item in content)
+    raise _not_a_part(content)
+
+
+def _one_part(item: Part | str) -> Part:
+    if isinstance(item, str):
+        return Text(item)
+    if isinstance(item, _PART_TYPES):
+        return item
+    raise _not_a_part(item)
+
+
+def _not_a_part(item: object) -> InvalidMessageError:
+    return InvalidMessageError(
+        f"{type(item).__name__} is not a message part",
+        hint="use str, Text, Thinking, ToolCall, ToolResult, Image, Audio, File or Opaque; "
+        "for dictionaries use Message.from_dict",
+    )
+
+
+def _from_path(path: str | Path) -> Part:
+    text = str(path)
+    if _IMAGE_SUFFIX.search(text):
+        return Image(path=path)
+    return Audio(path=path) if _AUDIO_SUFFIX.search(text) else File(path=path, name=Path(path).name)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Message:
+    """One turn. `content` may be text, a part, or a list of both; `file_paths` are attached after it.
+
+    Raises:
+        InvalidMessageError: unknown role, or content of a type that is no part.
+    """
+
+    role: MessageRole
+    parts: tuple[Part, ...]
+    name: str | None = None
+    origin: Origin | None = None
+    id: str | None = None
+
+    def __init__(
+        self,
+        role: RoleLike,
+        content: Content = None,
+        file_paths: Iterable[str | Path] | None = None,
+        tool_call: ToolCall | Iterable[ToolCall] | None = None,
+        tool_result: ToolResult | Iterable[ToolResult] | None = None,
+        *,
+        name: str | None = None,
+        origin: Origin | None = None,
+        id: str | None = None,
+    ) -> None:
+        known = _ROLES.get(role)
+        if known is None:
+            raise InvalidMessageError(f"unknown role {role!r}", hint="use system, user, assistant or tool")
+        parts = _content_parts(content)
+        if file_paths is not None:
+            parts += tuple(_from_path(p) for p in ([file_paths] if isinstance(file_paths, (str, Path)) else file_paths))
+        if tool_call is not None:
+            parts += (tool_call,) if isinstance(tool_call, ToolCall) else tuple(tool_call)
+        if tool_result is not None:
+            parts += (tool_result,) if isinstance(tool_result, ToolResult) else tuple(tool_result)
+        put = object.__setattr__
+        put(self, "role", known)
+        put(self, "parts", parts)
+        put(self, "name", name)
+        put(self, "origin", origin)
+        put(self, "id", id)
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined. Thinking is not included."""
+        parts = self.parts
+        if len(parts) == 1 and isinstance(parts[0], Text):
+            return parts[0].text
+        return "".join(p.text for p in parts if isinstance(p, Text))
+
+    @property
+    def content(self) -> str | None:
+        """The text, or None when the message has no text part."""
+        return self.text if any(isinstance(p, Text) for p in self.parts) else None
+
+    @property
+    def thinking(self) -> str | None:
+        """The readable reasoning, joined, or None."""
+        return "".join(p.text for p in self.parts if isinstance(p, Thinking)) or None
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, in order."""
+        return tuple(p for p in self.parts if isinstance(p, ToolCall))
+
+    @property
+    def tool_call(self) -> ToolCall | None:
+        """The first tool call, or None."""
+        return next(iter(self.tool_calls), None)
+
+    @property
+    def tool_results(self) -> tuple[ToolResult, ...]:
+        """The tool results, in order."""
+        return tuple(p for p in self.parts if isinstance(p, ToolResult))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The message in the OpenAI chat shape, JSON-safe; what that shape cannot hold is left out (see `dump`)."""
+        from unified_llm.message_formats import to_openai_dict
+
+        return to_openai_dict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Message:
+        """Read the OpenAI chat shape, Anthropic content blocks, or the output of `dump`.
+
+        Raises:
+            InvalidMessageError: the dictionary is no message; the text says which key is wrong.
+        """
+        from unified_llm.message_formats import message_from_dict
+
+        return message_from_dict(value)
+
+    def dump(self) -> dict[str, Any]:
+        """The whole message as a JSON-safe dictionary, native blocks included; `from_dict` reads it back equal."""
+        from unified_llm.message_formats import dump_message
+
+        return dump_message(self)

@@ -1,0 +1,293 @@
+"""`LLMProvider`, the class third parties subclass, and `WireProvider`, which most of ours are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, ClassVar
+
+from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec
+from unified_llm.drivers.base import Driver
+from unified_llm.errors import UnifiedLLMError, UnsupportedOptionError
+from unified_llm.messages import Origin
+from unified_llm.requests import ChatRequest, EmbedRequest
+from unified_llm.responses import ChatResponse, Embeddings, FinishReason, ModelInfo
+from unified_llm.stream import Accumulator, StreamEnd, StreamEvent, events_of
+from unified_llm.wire import WireCall, WireReply
+
+__all__ = ["LLMProvider", "WireProvider"]
+
+
+class LLMProvider(ABC):
+    """One place that answers chats. Subclass it and implement `chat`; override more where the provider can more.
+
+    The defaults make every method work: the async ones run the sync one in a thread, `stream` gives the events of
+    the finished answer, the others say that the provider cannot do it. Register a class with
+    ``unified_llm.register_provider(name, cls)`` or the entry-point group ``unified_llm.providers``.
+    """
+
+    name: ClassVar[str] = ""
+
+    @abstractmethod
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """Answer `request`. Raises `UnifiedLLMError`."""
+
+    async def chat_async(self, request: ChatRequest) -> ChatResponse:
+        """`chat`, without blocking the event loop."""
+        return await asyncio.to_thread(self.chat, request)
+
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        """Events of the answer, the last one a `StreamEnd`. Closing the iterator closes the upstream request."""
+        yield from events_of(self.chat(request))
+
+    async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        """`stream`, without blocking the event loop."""
+        for event in events_of(await self.chat_async(request)):
+            yield event
+
+    def embed(self, request: EmbedRequest) -> Embeddings:
+        """Vectors of `request.texts`, in order."""
+        raise self._cannot("embeddings")
+
+    async def embed_async(self, request: EmbedRequest) -> Embeddings:
+        """`embed`, without blocking the event loop."""
+        return await asyncio.to_thread(self.embed, request)
+
+    def list_models(self) -> list[ModelInfo]:
+        """The models this provider offers now."""
+        raise self._cannot("a list of models")
+
+    async def list_models_async(self) -> list[ModelInfo]:
+        """`list_models`, without blocking the event loop."""
+        return await asyncio.to_thread(self.list_models)
+
+    def count_tokens(self, request: ChatRequest) -> int:
+        """Tokens of the prompt, counted by the provider."""
+        raise self._cannot("token counting")
+
+    async def count_tokens_async(self, request: ChatRequest) -> int:
+        """`count_tokens`, without blocking the event loop."""
+        return await asyncio.to_thread(self.count_tokens, request)
+
+    def default_model(self) -> str | None:
+        """The model used when the caller names none, or None when one must be named. May ask the server."""
+        return None
+
+    async def default_model_async(self) -> str | None:
+        """`default_model`, without blocking the event loop."""
+        return await asyncio.to_thread(self.default_model)
+
+    def default_embedding_model(self) -> str | None:
+        """The embedding model used when the caller names none, or None."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  # optional to override: many providers hold nothing
+        """Release connections. The provider stays usable."""
+
+    async def aclose(self) -> None:
+        """`close` for async use."""
+        self.close()
+
+    def _cannot(self, what: str) -> UnsupportedOptionError:
+        return UnsupportedOptionError(
+            f"{self.name or type(self).__name__} has no {what}",
+            provider=self.name or None,
+            hint="use another provider for it, for example embed_model='local:' for embeddings",
+        )
+
+
+class WireProvider(LLMProvider):
+    """A provider made of a codec and a driver: every method is the same few lines, sync and async."""
+
+    def __init__(
+        self,
+        *,
+        context: CodecContext,
+        driver: Driver,
+        chat: ChatCodec,
+        embeddings: EmbedCodec | None = None,
+        models: ModelsCodec | None = None,
+    ) -> None:
+        self.context = context
+        self.driver = driver
+        self.chat_codec = chat
+        self.embed_codec = embeddings
+        self.models_codec = models
+
+    # -- chat ---------------------------------------------------------------------------------------------------
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        call = self.chat_codec.encode(request, self.context)
+        started = time.perf_counter()
+        try:
+            return self._decoded(self.driver.send(call), call, request, started)
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider, model=request.model)
+
+    async def chat_async(self, request: ChatRequest) -> ChatResponse:
+        call = self.chat_codec.encode(request, self.context)
+        started = time.perf_counter()
+        try:
+            return self._decoded(await self.driver.send_async(call), call, request, started)
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider, model=request.model)
+
+    def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
+        self._check(reply)
+        response = self.chat_codec.decode(reply, request, self.context)
+        details = response._d
+        details.latency = time.perf_counter() - started
+        details.adjustments = call.adjustments + details.adjustments
+        return response
+
+    def _check(self, reply: WireReply) -> None:
+        if not 200 <= reply.status < 300:
+            raise self.chat_codec.error(reply.status, reply.headers, reply.body, self.context)
+
+    # -- stream -------------------------------------------------------------------------------------------------
+
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        call = self.chat_codec.encode(request, self.context)
+        run = _StreamRun(self, request, call)
+        try:
+            with self.driver.open(call) as reply:
+                if not 200 <= reply.status < 300:
+                    raise self.chat_codec.error(reply.status, reply.headers, reply.read(), self.context)
+                decoder = run.begin(reply.headers)
+                for chunk in reply:
+                    for event in decoder.feed(chunk):
+                        run.add(event)
+                        yield event
+                for event in decoder.close():
+                    run.add(event)
+                    yield event
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+        yield StreamEnd(run.response())
+
+    async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        call = self.chat_codec.encode(request, self.context)
+        run = _StreamRun(self, request, call)
+        try:
+            async with self.driver.open_async(call) as reply:
+                if not 200 <= reply.status < 300:
+                    raise self.chat_codec.error(reply.status, reply.headers, await reply.read(), self.context)
+                decoder = run.begin(reply.headers)
+                async for chunk in reply:
+                    for event in decoder.feed(chunk):
+                        run.add(event)
+                        yield event
+                for event in decoder.close():
+                    run.add(event)
+                    yield event
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+        yield StreamEnd(run.response())
+
+    # -- embeddings and models ----------------------------------------------------------------------------------
+
+    def embed(self, request: EmbedRequest) -> Embeddings:
+        if self.embed_codec is None:
+            raise self._cannot("embeddings")
+        try:
+            replies = []
+            for call in self.embed_codec.encode(request, self.context):
+                replies.append(self.driver.send(call))
+                self._check(replies[-1])
+            return self.embed_codec.decode(replies, request, self.context)
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider, model=request.model)
+
+    async def embed_async(self, request: EmbedRequest) -> Embeddings:
+        if self.embed_codec is None:
+            raise self._cannot("embeddings")
+        try:
+            replies = []
+            for call in self.embed_codec.encode(request, self.context):
+                replies.append(await self.driver.send_async(call))
+                self._check(replies[-1])
+            return self.embed_codec.decode(replies, request, self.context)
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider, model=request.model)
+
+    def list_models(self) -> list[ModelInfo]:
+        if self.models_codec is None:
+            raise self._cannot("a list of models")
+        models: list[ModelInfo] = []
+        call: WireCall | None = self.models_codec.encode(self.context)
+        try:
+            while call is not None:
+                reply = self.driver.send(call)
+                self._check(reply)
+                models += self.models_codec.decode(reply, self.context)
+                call = self.models_codec.next_call(reply, self.context)
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider)
+        return models
+
+    async def list_models_async(self) -> list[ModelInfo]:
+        if self.models_codec is None:
+            raise self._cannot("a list of models")
+        models: list[ModelInfo] = []
+        call: WireCall | None = self.models_codec.encode(self.context)
+        try:
+            while call is not None:
+                reply = await self.driver.send_async(call)
+                self._check(reply)
+                models += self.models_codec.decode(reply, self.context)
+                call = self.models_codec.next_call(reply, self.context)
+        except UnifiedLLMError as exc:
+            raise exc.with_context(provider=self.context.provider)
+        return models
+
+    def close(self) -> None:
+        self.driver.close()
+
+    async def aclose(self) -> None:
+        await self.driver.aclose()
+
+
+class _StreamRun:
+    """What one streamed call has produced so far, and when."""
+
+    __slots__ = ("_call", "_provider", "_request", "accumulator", "first", "headers", "started")
+
+    def __init__(self, provider: WireProvider, request: ChatRequest, call: WireCall) -> None:
+        self._provider = provider
+        self._request = request
+        self._call = call
+        self.accumulator = Accumulator()
+        self.started = time.perf_counter()
+        self.first: float | None = None
+        self.headers: Any = None
+
+    def begin(self, headers: Any) -> Any:
+        self.headers = headers
+        return self._provider.chat_codec.decoder(headers, self._request, self._provider.context)
+
+    def add(self, event: StreamEvent) -> None:
+        if self.first is None and event.type != "start" and event.type != "progress":
+            self.first = time.perf_counter() - self.started
+        self.accumulator.add(event)
+
+    def response(self, **details: Any) -> ChatResponse:
+        provider = self._provider
+        return self.accumulator.response(
+            origin=Origin(provider.context.provider, provider.chat_codec.dialect, self._request.model),
+            **{"model": self.accumulator.start.model or self._request.model} | details,
+            provider=provider.context.provider,
+            adjustments=self._call.adjustments,
+            response_format=self._request.response_format,
+            latency=time.perf_counter() - self.started,
+            time_to_first_token=self.first,
+            headers=self.headers,
+        )
+
+    def partial(self) -> ChatResponse | None:
+        if not self.accumulator.parts():
+            return None
+        return self.response(finish_reason=FinishReason.ERROR)
+
+

@@ -1,0 +1,199 @@
+"""What a caller can ask for: `ModelConfig` (every option of a call) and the requests the codecs encode."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, Union
+
+from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
+from unified_llm.messages import Message
+from unified_llm.tools import Tool, ToolChoice
+
+__all__ = ["ChatRequest", "EmbedRequest", "ModelConfig", "ResponseFormat", "nearest"]
+
+OnUnsupported: TypeAlias = Literal["warn", "error", "drop"]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest of `known`, or an empty text."""
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {match[0]!r}?" if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """Structured output. `schema` None means any JSON object; `model` is the pydantic class to validate with."""
+
+    schema: Mapping[str, Any] | None = None
+    name: str = "response"
+    strict: bool | None = None
+    model: type | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.strict, self.model))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ModelConfig:
+    """Options of a call. None means "not sent": the server's own default applies.
+
+    The founding contract had numbers as defaults; current Claude models refuse sampling options, so only what is
+    set is sent. Unknown keywords are kept in `unknown` and handled by `on_unsupported` when a call is made, because
+    applications build this from request bodies (``ModelConfig(**body)``).
+
+    Attributes:
+        model_name: model id or ``provider:model``.
+        temperature, top_p, top_k, min_p, seed, presence_penalty, frequency_penalty: sampling.
+        max_tokens: most output tokens.
+        stop_sequences: texts that end the answer.
+        tool_choice: see `tools.normalize_tool_choice`.
+        parallel_tool_calls: whether several calls may come in one turn.
+        response_format: pydantic class, JSON Schema, ``"json"``, or an OpenAI ``response_format`` dict.
+        thinking: True (model's own way), False (off) or a token budget.
+        effort: none | minimal | low | medium | high | xhigh | max.
+        prompt_caching: True, False, or a lifetime such as ``"5m"`` or ``"1h"``, where the provider has it.
+        logprobs: number of alternatives to report per token, or True for the chosen token only.
+        user: end-user id passed to the provider.
+        timeout: seconds without progress before `APITimeoutError` (connecting, first byte, between bytes).
+        provider_options: ``{provider: {option: value}}`` sent only to that provider, as they are.
+        extra_headers, extra_body: added to the HTTP request, as they are.
+        on_unsupported: "warn" (default), "error" or "drop" for what the provider cannot do; always recorded.
+    """
+
+    model_name: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: Any = None
+    thinking: bool | int | None = None
+    effort: str | None = None
+    prompt_caching: bool | str | None = None
+    logprobs: bool | int | None = None
+    user: str | None = None
+    timeout: float | None = None
+    provider_options: Mapping[str, Mapping[str, Any]] | None = None
+    extra_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    extra_body: Mapping[str, Any] | None = None
+    on_unsupported: OnUnsupported | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        model_name: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        top_p: float | None = None,
+        stop_sequences: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        put = object.__setattr__
+        options = {_ALIASES.get(k, k): v for k, v in options.items()}
+        if model_name is None:
+            model_name = options.pop("model_name", None)
+        if max_tokens is None:
+            max_tokens = options.pop("max_tokens", None)
+        if stop_sequences is None:
+            stop_sequences = options.pop("stop_sequences", None)
+        put(self, "model_name", model_name)
+        put(self, "temperature", temperature)
+        put(self, "max_tokens", max_tokens)
+        put(self, "top_p", top_p)
+        put(self, "stop_sequences", _stops(stop_sequences))
+        unknown = dict(options.pop("unknown", None) or {})
+        for name in _REST:
+            put(self, name, options.pop(name, None))
+        put(self, "unknown", unknown | options)
+        _check(self)
+
+    def merge(self, other: ModelConfig | None = None, **options: Any) -> ModelConfig:
+        """Return a copy in which everything set in `other`, then in `options`, wins over this one."""
+        values = {k: v for k in _NAMES if (v := getattr(self, k)) is not None}
+        if other is not None:
+            values |= {k: v for k in _NAMES if (v := getattr(other, k)) is not None}
+            values["unknown"] = {**self.unknown, **other.unknown}
+        values |= {_ALIASES.get(k, k): v for k, v in options.items() if v is not None}
+        return ModelConfig(**values)
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Every option name, aliases excluded."""
+        return _NAMES[:-1]
+
+
+_ALIASES = {
+    "model": "model_name",
+    "stop": "stop_sequences",
+    "max_output_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "effort",
+}
+_NAMES = tuple(f.name for f in fields(ModelConfig))
+_REST = tuple(n for n in _NAMES[5:] if n != "unknown")
+
+
+def _stops(stops: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if stops is None:
+        return None
+    return (stops,) if isinstance(stops, str) else tuple(stops)
+
+
+def _check(config: ModelConfig) -> None:
+    """Refuse values that no server can take; the type errors of a web form show here, not as a 400 later."""
+    for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1), ("min_p", 0, 1)):
+        value = getattr(config, name)
+        if value is not None and not (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+        ):
+            raise InvalidRequestError(f"{name} must be a number from {low} to {high}, not {value!r}")
+    limit = config.max_tokens
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+        raise InvalidRequestError(f"max_tokens must be a whole number, not {limit!r}")
+    if limit is not None and limit <= 0:
+        # -1 means "no limit" to LM Studio and llama.cpp and is an error elsewhere: not sending it says the same.
+        object.__setattr__(config, "max_tokens", None)
+    if config.on_unsupported not in (None, "warn", "error", "drop"):
+        raise InvalidRequestError(f"on_unsupported must be 'warn', 'error' or 'drop', not {config.on_unsupported!r}")
+
+
+def unknown_option(name: str, *, provider: str | None = None) -> UnsupportedOptionError:
+    """The error for an option name nobody knows, with the nearest known one."""
+    return UnsupportedOptionError(
+        f"unknown option {name!r}",
+        provider=provider,
+        hint=" ".join(
+            filter(None, (nearest(name, [*_NAMES, *_ALIASES]), "server-specific fields go in extra_body={...}"))
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat call, resolved: what the codecs encode. `config.model_name` is already split into `model`."""
+
+    model: str
+    messages: tuple[Message, ...]
+    config: ModelConfig = field(default_factory=ModelConfig)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    response_format: ResponseFormat | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """An embedding call: `texts` in order; `dimensions` asks for shorter vectors where the model can."""
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    config: ModelConfig = field(default_factory=ModelConfig)
