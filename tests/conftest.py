@@ -1,0 +1,22 @@
+"""Fixtures for the whole test run: one event loop library, and an environment without anybody's keys."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_FOREIGN = ("_API_KEY", "_AUTH_TOKEN", "_API_TOKEN", "_BASE_URL", "_PROXY", "_proxy")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may find a real key, server address, proxy or default provider."""
+    for name in list(os.environ):
+        if name.endswith(_FOREIGN) or name.startswith("UNIFIED_LLM_"):
+            monkeypatch.delenv(name)
