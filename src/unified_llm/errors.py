@@ -72,7 +72,7 @@ _SECRET = re.compile(
     r"(?P<keep>(?:bearer|basic|x-api-key|api[-_]?key|authorization|token|password|secret)[\"']?\s*[:=]?\s*[\"']?(?:bearer\s+)?)"
     r"(?P<value>(?=[^\s\"',;]*[\d])[A-Za-z0-9_\-.~+/=]{12,})"
     # The separator belongs to the shape: without it "lmstudio-community" and "skip_prompt_caching" look like keys.
-    r"|(?P<shape>\b(?:(?:sk|pk|rk|gsk|xai|hf|pplx|gh[pousr]|nvapi)[-_]|ya29\.|AIza|SCW(?=[A-Z0-9]{17}\b))[-_A-Za-z0-9.]{12,})"
+    r"|(?P<shape>\b(?:(?:sk|pk|rk|gsk|xai|hf|pplx|gh[pousr]|nvapi)[-_]|ya29\.|AIza|SCW(?=[A-Z0-9]{17}\b))[-_A-Za-z0-9.:]{12,})"
     r"|(?P<url>(?<=://)[^/\s:@]+:[^/\s@]+(?=@))",
     re.IGNORECASE,
 )
