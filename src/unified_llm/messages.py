@@ -36,7 +36,7 @@ __all__ = [
 
 
 def new_id(prefix: str = "call") -> str:
-    """Return a new id such as ``call_5f3c...``, valid in every dialect (letters, digits, ``_``; under 40 characters)."""
+    """Return a new id such as ``call_5f3c...``: letters, digits and ``_``, which every dialect accepts."""
     return f"{prefix}_{uuid4().hex[:24]}"
 
 
@@ -70,7 +70,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A part exactly as a server sent it. `raw` is never edited; it is replayed only to the same dialect and provider."""
+    """A part exactly as a server sent it; replayed, never edited, to the same dialect and provider only."""
 
     dialect: str
     raw: Mapping[str, Any]

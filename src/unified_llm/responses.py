@@ -1,4 +1,4 @@
-"""What comes back: `ChatResponse` (a str), `Usage`, `Embedding(s)`, `ModelInfo`, `Adjustment`. Unknown is None, never 0."""
+"""What comes back: `ChatResponse` (a str), `Usage`, `Embedding(s)`, `ModelInfo`. Unknown is None, never 0."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 from unified_llm import _json
 from unified_llm.errors import StructuredOutputError
@@ -142,7 +142,7 @@ class ChatResponse(str):
 
     _d: _Details
 
-    def __new__(cls, message: Message | str = "", **details: Any) -> ChatResponse:
+    def __new__(cls, message: Message | str = "", **details: Any) -> Self:
         if isinstance(message, str):
             message = Message("assistant", message)
         self = super().__new__(cls, message.text)

@@ -213,7 +213,8 @@ class Accumulator:
             "usage": self.usage,
         }
         return ChatResponse(
-            Message("assistant", self.parts(), origin=origin), **(given | {k: v for k, v in details.items() if v is not None})
+            Message("assistant", self.parts(), origin=origin),
+            **(given | {k: v for k, v in details.items() if v is not None}),
         )
 
 

@@ -59,7 +59,7 @@ class Tool:
         from unified_llm.schemas import function_schema
 
         return cls(
-            name=name or getattr(function, "__name__", type(function).__name__),
+            name=name or str(getattr(function, "__name__", type(function).__name__)),
             description=description if description is not None else inspect.getdoc(function) or "",
             parameters=function_schema(function),
             function=function,
@@ -105,8 +105,8 @@ def normalize_tool(tool: ToolLike) -> Tool:
 
 
 def _from_mapping(tool: Mapping[str, Any]) -> Tool:
-    body = tool.get("function") if tool.get("type") == "function" and isinstance(tool.get("function"), Mapping) else tool
-    assert isinstance(body, Mapping)
+    inner = tool.get("function")
+    body: Mapping[str, Any] = inner if tool.get("type") == "function" and isinstance(inner, Mapping) else tool
     schema = body.get("parameters", body.get("input_schema", body.get("inputSchema")))
     kind = tool.get("type")
     if schema is None and isinstance(kind, str) and kind not in ("function", "custom", "object"):
@@ -160,7 +160,7 @@ def normalize_tool_choice(choice: object) -> ToolChoice | None:
 def _choice_from_text(text: str) -> ToolChoice:
     match text:
         case "auto" | "none" | "required":
-            return ToolChoice(text)  # type: ignore[arg-type]  # narrowed by the pattern
+            return ToolChoice(text)
         case "any":
             return ToolChoice("required")
         case _:

@@ -1,0 +1,444 @@
+"""`UnifiedLLM`: the façade. Resolves the model, reads attachments, hands the request to a provider. Sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, Union, overload
+
+from unified_llm import attachments
+from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
+from unified_llm.conversations import Conversation, ConversationManager
+from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
+from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
+from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
+from unified_llm.providers.base import LLMProvider
+from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
+from unified_llm.responses import Adjustment, ChatResponse, Embedding, Embeddings, ModelInfo
+from unified_llm.routing import AvailableProviders, Router
+from unified_llm.stream import StreamEvent
+from unified_llm.tools import Tool, ToolLike, normalize_tool
+
+__all__ = ["UnifiedLLM"]
+
+logger = logging.getLogger("unified_llm")
+
+Messages: TypeAlias = Union[
+    str, Message, Mapping[str, Any], Sequence[Union[Message, Mapping[str, Any], ChatResponse, str]]
+]
+Tools: TypeAlias = Union[Iterable[ToolLike], None]
+
+
+class UnifiedLLM:
+    """One client for every language model.
+
+    Args:
+        provider: a provider's name, or "auto": UNIFIED_LLM_PROVIDER, else LM Studio when it answers on this machine,
+            else Claude or another provider whose key is set, else a GGUF model found here, else "offline".
+        api_key: key for `provider` (or for the one `model` names); never used for another provider.
+        config_path: where the configuration file is, when it is not in its usual place.
+        model: model id or ``provider:model``, used when a call names none.
+        base_url: address of the server. Alone, it means ``provider="openai-compatible"``.
+        embed_model: model id or ``provider:model`` of `embed`, when it is not the provider's own.
+        config: options for every call; those of a call win.
+        timeout: seconds without progress before `APITimeoutError`.
+        options: further keywords of the provider's constructor (``transport``, ``headers``, ``script``...).
+
+    Nothing is imported, opened or asked before the first call, except that an explicit `provider` is created at
+    once, so that a missing key or package shows here.
+
+    Raises:
+        UnknownProviderError: no provider has that name.
+        MissingCredentialError (a ValueError): it needs a key and none was found.
+        MissingDependencyError (an ImportError): it needs a package that is not installed.
+        InvalidBaseURLError: the address cannot be one.
+
+    The client may be shared by threads and used from several event loops.
+    """
+
+    def __init__(
+        self,
+        provider: str | LLMProvider | type[LLMProvider] = "auto",
+        api_key: object = None,
+        config_path: str | os.PathLike[str] | None = None,
+        *,
+        model: str | None = None,
+        base_url: str | None = None,
+        embed_model: str | None = None,
+        config: ModelConfig | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> None:
+        given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
+        self.config = config or ModelConfig()
+        self._router = Router(
+            provider,
+            model=model or self.config.model_name,
+            embed_model=embed_model,
+            options={k: v for k, v in given.items() if v is not None},
+            config_path=config_path,
+        )
+        self._warned: set[tuple[str | None, str]] = set()
+        self.conversations = ConversationManager(self)
+
+    def __repr__(self) -> str:
+        return f"UnifiedLLM(provider={self._router.described!r}, model={self._router.model!r})"
+
+    # -- chat -------------------------------------------------------------------------------------------------------
+
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = ...,
+        tools: Tools = ...,
+        stream: Literal[False] = ...,
+        **options: Any,
+    ) -> ChatResponse: ...
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = ...,
+        tools: Tools = ...,
+        *,
+        stream: Literal[True],
+        **options: Any,
+    ) -> TextStream: ...
+    def chat(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = None,
+        tools: Tools = None,
+        stream: bool = False,
+        **options: Any,
+    ) -> ChatResponse | TextStream:
+        """Answer `messages`.
+
+        Args:
+            messages: a text, or a list of dictionaries (OpenAI or Anthropic shape) or `Message`.
+            config: options of this call.
+            tools: `Tool`, functions, pydantic classes or dictionaries the model may call.
+            stream: return an iterator of text pieces instead (`stream()` gives typed events).
+            options: any option of `ModelConfig` by name (``temperature=0.2``, ``model="claude:..."``), and ``system=``.
+
+        Raises:
+            UnifiedLLMError: see `unified_llm.errors`; `InvalidRequestError` before anything is sent.
+        """
+        if stream:
+            return TextStream(self.stream(messages, config, tools, **options))
+        provider, request = self._prepare(messages, config, tools, options)
+        return self._noted(provider.chat(request))
+
+    @overload
+    async def chat_async(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = ...,
+        tools: Tools = ...,
+        stream: Literal[False] = ...,
+        **options: Any,
+    ) -> ChatResponse: ...
+    @overload
+    async def chat_async(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = ...,
+        tools: Tools = ...,
+        *,
+        stream: Literal[True],
+        **options: Any,
+    ) -> AsyncTextStream: ...
+    async def chat_async(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = None,
+        tools: Tools = None,
+        stream: bool = False,
+        **options: Any,
+    ) -> ChatResponse | AsyncTextStream:
+        """`chat`, without blocking the event loop."""
+        if stream:
+            return AsyncTextStream(self.stream_async(messages, config, tools, **options))
+        provider, request = await self._prepare_async(messages, config, tools, options)
+        return self._noted(await provider.chat_async(request))
+
+    def stream(
+        self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
+    ) -> ChatStream:
+        """Typed events of the answer (see `unified_llm.stream`); the request starts with the first one.
+
+        Closing or dropping the stream closes the request upstream. An error in mid-stream carries what had arrived
+        as ``error.partial``.
+        """
+        return ChatStream(self._events(messages, config, tools, options))
+
+    def _events(
+        self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
+    ) -> Iterator[StreamEvent]:
+        provider, request = self._prepare(messages, config, tools, options, stream=True)
+        for event in provider.stream(request):
+            if event.type == "end":
+                self._noted(event.response)  # type: ignore[union-attr]  # told apart by `type`
+            yield event
+
+    def stream_async(
+        self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
+    ) -> AsyncChatStream:
+        """`stream` for ``async for``; returns at once."""
+        return AsyncChatStream(self._events_async(messages, config, tools, options))
+
+    async def _events_async(
+        self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
+    ) -> AsyncIterator[StreamEvent]:
+        provider, request = await self._prepare_async(messages, config, tools, options, stream=True)
+        events = provider.stream_async(request)
+        try:
+            async for event in events:
+                if event.type == "end":
+                    self._noted(event.response)  # type: ignore[union-attr]  # told apart by `type`
+                yield event
+        finally:
+            # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
+            close: Any = getattr(events, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _prepare(
+        self,
+        messages: Messages,
+        config: ModelConfig | None,
+        tools: Tools,
+        options: dict[str, Any],
+        stream: bool = False,
+    ) -> tuple[LLMProvider, ChatRequest]:
+        merged, normal = prepare_chat(self.config, messages, config, options)
+        provider, model = self._router.chat_target(merged.model_name)
+        if attachments.needs_reading(normal):
+            normal = attachments.resolve(normal)
+        return provider, build_request(model, normal, merged, tools, stream)
+
+    async def _prepare_async(
+        self,
+        messages: Messages,
+        config: ModelConfig | None,
+        tools: Tools,
+        options: dict[str, Any],
+        stream: bool = False,
+    ) -> tuple[LLMProvider, ChatRequest]:
+        merged, normal = prepare_chat(self.config, messages, config, options)
+        provider, model = await self._router.chat_target_async(merged.model_name)
+        if attachments.needs_reading(normal):
+            normal = await attachments.resolve_async(normal)
+        return provider, build_request(model, normal, merged, tools, stream)
+
+    def _noted(self, response: ChatResponse) -> ChatResponse:
+        """Log each adjustment once per client: a changed request must be seen, not only recorded."""
+        for adjustment in response.adjustments:
+            self._warn(response.provider, adjustment)
+        return response
+
+    def _warn(self, provider: str | None, adjustment: Adjustment) -> None:
+        if self.config.on_unsupported == "drop" or (provider, adjustment.what) in self._warned:
+            return
+        self._warned.add((provider, adjustment.what))
+        logger.warning("%s: %s %s: %s", provider, adjustment.what, adjustment.kind, adjustment.reason)
+
+    # -- embeddings, models, tokens -----------------------------------------------------------------------------------
+
+    @overload
+    def embed(self, text: str, model_name: str | None = ..., *, dimensions: int | None = ...) -> Embedding: ...  # type: ignore[overload-overlap]  # a str is an Iterable[str] too; the first overload wins
+    @overload
+    def embed(
+        self, text: Iterable[str], model_name: str | None = ..., *, dimensions: int | None = ...
+    ) -> Embeddings: ...
+    def embed(
+        self, text: str | Iterable[str], model_name: str | None = None, *, dimensions: int | None = None
+    ) -> Embedding | Embeddings:
+        """The vector of a text (a list of float), or the vectors of several, in order.
+
+        Raises:
+            UnsupportedOptionError: the provider has no embeddings and no `embed_model` was configured.
+            InvalidRequestError: something is no text, or an empty one.
+        """
+        texts = embed_texts(text)
+        if not texts:
+            return Embeddings([])
+        provider, model = self._router.embed_target(model_name)
+        vectors = provider.embed(EmbedRequest(model, texts, dimensions, self.config))
+        return vectors[0] if isinstance(text, str) else vectors
+
+    @overload
+    async def embed_async(  # type: ignore[overload-overlap]  # as above
+        self, text: str, model_name: str | None = ..., *, dimensions: int | None = ...
+    ) -> Embedding: ...
+    @overload
+    async def embed_async(
+        self, text: Iterable[str], model_name: str | None = ..., *, dimensions: int | None = ...
+    ) -> Embeddings: ...
+    async def embed_async(
+        self, text: str | Iterable[str], model_name: str | None = None, *, dimensions: int | None = None
+    ) -> Embedding | Embeddings:
+        """`embed`, without blocking the event loop."""
+        texts = embed_texts(text)
+        if not texts:
+            return Embeddings([])
+        provider, model = await self._router.embed_target_async(model_name)
+        vectors = await provider.embed_async(EmbedRequest(model, texts, dimensions, self.config))
+        return vectors[0] if isinstance(text, str) else vectors
+
+    def list_models(self, provider: str | None = None) -> list[ModelInfo]:
+        """The models of the current provider, or of the one named. Their ids are accepted as they are."""
+        return self._router.provider(provider).list_models()
+
+    async def list_models_async(self, provider: str | None = None) -> list[ModelInfo]:
+        """`list_models`, without blocking the event loop."""
+        return await (await self._router.provider_async(provider)).list_models_async()
+
+    def supported_models(self) -> list[str]:
+        """The ids of `list_models`."""
+        return [m.id for m in self.list_models()]
+
+    async def supported_models_async(self) -> list[str]:
+        """The ids of `list_models_async`."""
+        return [m.id for m in await self.list_models_async()]
+
+    def count_tokens(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = None,
+        tools: Tools = None,
+        *,
+        exact: bool = True,
+        **options: Any,
+    ) -> int:
+        """Tokens of the prompt, counted by the provider; or estimated when it cannot and `exact` is False.
+
+        Raises:
+            UnsupportedOptionError: the provider cannot count, and `exact` is True.
+        """
+        provider, request = self._prepare(messages, config, tools, options)
+        try:
+            return provider.count_tokens(request)
+        except UnsupportedOptionError:
+            if exact:
+                raise
+            return approximate_tokens(request)
+
+    async def count_tokens_async(
+        self,
+        messages: Messages,
+        config: ModelConfig | None = None,
+        tools: Tools = None,
+        *,
+        exact: bool = True,
+        **options: Any,
+    ) -> int:
+        """`count_tokens`, without blocking the event loop."""
+        provider, request = await self._prepare_async(messages, config, tools, options)
+        try:
+            return await provider.count_tokens_async(request)
+        except UnsupportedOptionError:
+            if exact:
+                raise
+            return approximate_tokens(request)
+
+    # -- providers ----------------------------------------------------------------------------------------------------
+
+    def get_provider(self) -> str:
+        """Name of the current provider; detects it if that has not been done yet (300 ms at most)."""
+        return self._router.current_name()
+
+    async def get_provider_async(self) -> str:
+        """`get_provider`, without blocking the event loop."""
+        return await asyncio.to_thread(self._router.current_name)
+
+    def set_provider(self, name: str, *, model: str | None = None, **options: Any) -> None:
+        """Make `name` the current provider from now on. `options` are its constructor's keywords.
+
+        Raises:
+            ConfigurationError: unknown name, missing key or package; the current provider then stays.
+        """
+        self._router.set_provider(name, model, options)
+
+    def configure_provider(self, name: str, options: Mapping[str, Any]) -> None:
+        """Set the constructor keywords (api_key, base_url...) of a provider for later use."""
+        self._router.configure(name, options)
+
+    def set_api_key(self, provider: str, key: object) -> None:
+        """Set the key of one provider; it is never used for another."""
+        self._router.configure(provider, {"api_key": key})
+
+    @property
+    def available_providers(self) -> AvailableProviders:
+        """Providers usable now without a network look-up (key and package present): a mapping that can be called."""
+        return self._router.available()
+
+    def list_providers(self) -> list[str]:
+        """The names of `available_providers`."""
+        return list(self.available_providers)
+
+    # -- values -------------------------------------------------------------------------------------------------------
+
+    def create_message(
+        self,
+        role: RoleLike,
+        content: Content = None,
+        file_paths: Iterable[str | os.PathLike[str]] | None = None,
+        tool_call: ToolCall | None = None,
+        tool_result: ToolResult | None = None,
+    ) -> Message:
+        """A `Message`."""
+        return Message(role, content, [os.fspath(p) for p in file_paths or ()], tool_call, tool_result)
+
+    def create_tool(self, name: Any, description: str = "", parameters: Mapping[str, Any] | None = None) -> Tool:
+        """A `Tool`, of a name, description and JSON Schema, or of a function."""
+        if not isinstance(name, str):
+            return normalize_tool(name)
+        return Tool(name, description, parameters or {"type": "object", "properties": {}})
+
+    def create_conversation(
+        self, model_config: ModelConfig | None = None, system_message: str | None = None
+    ) -> Conversation:
+        """A conversation in `conversations`, which sends its messages."""
+        return self.conversations.create_conversation(model_config, system_message)
+
+    # -- closing ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close every connection. The client can be used again; it opens new ones."""
+        for provider in self._router.opened():
+            provider.close()
+
+    async def aclose(self) -> None:
+        """`close`, for the running event loop's connections too."""
+        for provider in self._router.opened():
+            await provider.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # a client is shared: it holds connections
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise InvalidRequestError(
+            "a UnifiedLLM client is not pickled: it holds connections and keys",
+            hint="make a new client in the other process, or pickle its settings",
+        )

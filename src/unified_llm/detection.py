@@ -1,0 +1,106 @@
+"""Which provider to use when nobody says: environment, a running LM Studio, keys, local models, else offline."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from unified_llm import _json
+from unified_llm.credentials import find_key
+from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
+
+__all__ = ["Detection", "detect", "lmstudio_answers", "split_model_ref"]
+
+PROBE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The provider chosen, and why, in a few words; `tried` lists what was looked at before, for error messages."""
+
+    provider: str
+    reason: str
+    tried: tuple[str, ...] = ()
+
+
+def split_model_ref(ref: str | None) -> tuple[str | None, str | None]:
+    """Split ``provider:model`` into both; the prefix counts only if it names a provider.
+
+    ``claude:claude-sonnet-5-5`` -> ("claude", "claude-sonnet-5-5"); ``llama3:8b`` -> (None, "llama3:8b");
+    ``local:`` -> ("local", None).
+    """
+    if not ref:
+        return None, None
+    prefix, colon, rest = ref.partition(":")
+    if colon and (name := canonical_name(prefix)) is not None:
+        return name, rest or None
+    return None, ref
+
+
+def detect() -> Detection:
+    """Choose a provider. Asks one loopback port, for 300 ms at most; reads the environment and the model folders.
+
+    Raises:
+        UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider.
+    """
+    wanted = os.environ.get("UNIFIED_LLM_PROVIDER", "").strip()
+    if wanted and wanted != "auto":
+        name = canonical_name(wanted)
+        if name is None:
+            raise unknown_provider(wanted)
+        return Detection(name, "UNIFIED_LLM_PROVIDER")
+    model_provider, _ = split_model_ref(os.environ.get("UNIFIED_LLM_MODEL", "").strip())
+    if model_provider:
+        return Detection(model_provider, "UNIFIED_LLM_MODEL")
+    tried: list[str] = []
+    address = lmstudio_address()
+    if lmstudio_answers(address):
+        return Detection("lmstudio", f"LM Studio answers at {address}")
+    tried.append(f"no LM Studio at {address}")
+    for name, config in PROVIDER_CONFIGS.items():  # claude is the first row that needs a key
+        if config.needs_key and find_key(name, None, config.env) is not None:
+            return Detection(name, f"a key for {name}", tuple(tried))
+    tried.append("no API key")
+    if _local_models():
+        return Detection("local", "a GGUF model on this machine", tuple(tried))
+    tried.append("no GGUF model that can run in this process")
+    return Detection("offline", "nothing else was found", tuple(tried))
+
+
+def lmstudio_address() -> str:
+    """Where LM Studio is expected: LMSTUDIO_BASE_URL, else its default port on this machine."""
+    config = PROVIDER_CONFIGS["lmstudio"]
+    return os.environ.get(config.base_url_env or "", "").strip() or config.base_url or ""
+
+
+def lmstudio_answers(base_url: str, *, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether an OpenAI-style models list comes from `base_url` within `seconds` (401 counts: it is there)."""
+    parts = urlsplit(base_url)
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        connection = connect(parts.hostname or "", parts.port, timeout=seconds / 2)
+        try:
+            connection.request("GET", f"{parts.path.rstrip('/')}/models", headers={"accept": "application/json"})
+            reply = connection.getresponse()
+            body = reply.read(1_000_000)
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException, ValueError):
+        return False  # nothing there, or nothing that speaks HTTP: the question was only whether it answers
+    try:
+        answer = _json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and ("data" in answer or reply.status == 401)
+
+
+def _local_models() -> bool:
+    from unified_llm._optional import installed
+
+    if not installed("xllamacpp"):
+        return False
+    from unified_llm.providers.local import LocalProvider
+
+    return LocalProvider().default_model() is not None

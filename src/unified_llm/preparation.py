@@ -1,0 +1,121 @@
+"""From what a caller passes to a `ChatRequest`: pure, and checked, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from unified_llm.errors import InvalidMessageError, InvalidRequestError
+from unified_llm.message_formats import normalize_messages
+from unified_llm.messages import Message, MessageRole, Text, ToolCall, ToolResult
+from unified_llm.requests import ChatRequest, ModelConfig, unknown_option
+from unified_llm.schemas import normalize_response_format
+from unified_llm.tools import ToolLike, normalize_tool_choice, normalize_tools
+
+__all__ = ["approximate_tokens", "build_request", "embed_texts", "prepare_chat"]
+
+_OPTIONS = frozenset(ModelConfig.option_names()) | {
+    "model",
+    "stop",
+    "max_output_tokens",
+    "max_completion_tokens",
+    "reasoning_effort",
+}
+
+
+def build_request(
+    model: str, messages: tuple[Message, ...], config: ModelConfig, tools: Iterable[ToolLike] | None, stream: bool
+) -> ChatRequest:
+    """The request, once the model is known and attachments are read.
+
+    Raises:
+        InvalidRequestError: a tool, tool choice or response format is not understood.
+    """
+    normal = normalize_tools(tools)
+    choice = normalize_tool_choice(config.tool_choice)
+    if choice is not None and choice.mode == "tool" and choice.name not in {t.name for t in normal}:
+        raise InvalidRequestError(
+            f"tool_choice names {choice.name!r}, which is not among the tools",
+            hint=f"tools given: {', '.join(t.name for t in normal) or 'none'}",
+        )
+    return ChatRequest(
+        model=model,
+        messages=messages,
+        config=config,
+        tools=normal,
+        tool_choice=choice if normal else None,
+        response_format=normalize_response_format(config.response_format),
+        stream=stream,
+    )
+
+
+def prepare_chat(
+    base: ModelConfig, messages: object, config: ModelConfig | Mapping[str, Any] | None, options: dict[str, Any]
+) -> tuple[ModelConfig, tuple[Message, ...]]:
+    """Merge the options and read the messages.
+
+    Raises:
+        UnsupportedOptionError: a keyword is no option; the hint gives the nearest.
+        InvalidMessageError: the messages cannot be sent, whatever the provider.
+    """
+    system = options.pop("system", None)
+    for name in options:
+        if name not in _OPTIONS:
+            raise unknown_option(name)
+    if isinstance(config, Mapping):
+        config = ModelConfig(**config)
+    merged = base if config is None and not options else base.merge(config, **options)
+    normal = normalize_messages(messages)
+    if system:
+        normal = (Message(MessageRole.SYSTEM, system), *normal)
+    check_history(normal)
+    return merged, normal
+
+
+def check_history(messages: tuple[Message, ...]) -> None:
+    """Refuse a history that no provider takes: only system messages, empty turns, results without their call."""
+    if all(m.role is MessageRole.SYSTEM for m in messages):
+        raise InvalidMessageError("there is only a system message", hint="add a user message")
+    calls: set[str] = set()
+    for position, message in enumerate(messages):
+        for part in message.parts:
+            if isinstance(part, ToolCall):
+                calls.add(part.id)
+            elif isinstance(part, ToolResult) and part.call_id not in calls:
+                raise InvalidMessageError(
+                    f"messages[{position}] is the result of a tool call {part.call_id!r} that is not in the history",
+                    hint="append the assistant message with the tool call (response.message) before its results",
+                )
+        if message.role is MessageRole.TOOL and not message.parts:
+            raise InvalidMessageError(f"messages[{position}] is a tool message without a result")
+        if message.role is MessageRole.USER and not message.parts:
+            raise InvalidMessageError(f"messages[{position}] is an empty user message", hint="give it some content")
+
+
+def embed_texts(text: object) -> tuple[str, ...]:
+    """The texts to embed, checked. Raises `InvalidRequestError` for what is no text, or an empty one."""
+    if isinstance(text, str):
+        texts: tuple[Any, ...] = (text,)
+    elif isinstance(text, Iterable) and not isinstance(text, (bytes, bytearray, Mapping)):
+        texts = tuple(text)
+    else:
+        raise InvalidRequestError(f"embed() takes a str or a list of str, not {type(text).__name__}")
+    for position, one in enumerate(texts):
+        if not isinstance(one, str):
+            raise InvalidRequestError(f"texts[{position}] is {type(one).__name__}, not str")
+        if not one.strip():
+            raise InvalidRequestError(f"texts[{position}] is empty", hint="servers refuse empty texts: leave them out")
+    return texts
+
+
+def approximate_tokens(request: ChatRequest) -> int:
+    """An estimate without a tokenizer: 4 bytes of UTF-8 a token, 4 tokens a message, 256 an attachment."""
+    total = 0
+    for message in request.messages:
+        total += 4
+        for part in message.parts:
+            text = getattr(part, "text", None) or getattr(part, "arguments_json", None)
+            total += (len(text.encode()) + 3) // 4 if text else (0 if isinstance(part, Text) else 256)
+    for tool in request.tools:
+        total += len(str(tool.to_dict()).encode()) // 4
+    return total

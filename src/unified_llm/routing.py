@@ -1,0 +1,260 @@
+"""From a model reference to a provider instance and a model id: what `UnifiedLLM` decides before each call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from unified_llm._optional import installed
+from unified_llm.credentials import find_key
+from unified_llm.detection import Detection, detect, split_model_ref
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.providers.base import LLMProvider
+from unified_llm.providers.registry import (
+    PROVIDER_CONFIGS,
+    ProviderConfig,
+    canonical_name,
+    create_provider,
+    provider_names,
+    unknown_provider,
+)
+
+__all__ = ["AvailableProviders", "Router"]
+
+
+class AvailableProviders(Mapping[str, ProviderConfig]):
+    """Names of usable providers to their `ProviderConfig`. Calling it gives the list of names."""
+
+    def __init__(self, configs: Mapping[str, ProviderConfig]) -> None:
+        self._configs = dict(configs)
+
+    def __getitem__(self, name: str) -> ProviderConfig:
+        return self._configs[canonical_name(name) or name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._configs)
+
+    def __len__(self) -> int:
+        return len(self._configs)
+
+    def __call__(self) -> list[str]:
+        return list(self._configs)
+
+    def __repr__(self) -> str:
+        return f"AvailableProviders({list(self._configs)})"
+
+
+class Router:
+    """Holds the settings of each provider, its one instance, and the current choice. Thread-safe.
+
+    Credentials never cross: the options given with the client belong to the provider it was made for.
+    """
+
+    def __init__(
+        self,
+        provider: str | LLMProvider | type[LLMProvider],
+        *,
+        model: str | None,
+        embed_model: str | None,
+        options: dict[str, Any],
+        config_path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._instances: dict[str, LLMProvider] = {}
+        self._options: dict[str, dict[str, Any]] = {}
+        self._default_models: dict[str, str] = {}
+        self.config_path = config_path
+        self.embed_model = embed_model
+        self.detection: Detection | None = None
+        self.model: str | None = model
+        self._current: str | None = None
+        self._choose(provider, options)
+
+    def _choose(self, provider: str | LLMProvider | type[LLMProvider], options: dict[str, Any]) -> None:
+        from_model, self.model = split_model_ref(self.model)
+        if not isinstance(provider, str):
+            instance = provider(**options) if isinstance(provider, type) else provider
+            self._current = instance.name or type(instance).__name__.lower()
+            self._instances[self._current] = instance
+            return
+        wanted: str | None = provider.strip() or "auto"
+        if wanted == "auto":
+            wanted = from_model or ("openai-compatible" if "base_url" in options else None)
+        if wanted is None:
+            self._options["auto"] = options
+            return
+        name = canonical_name(wanted)
+        if name is None:
+            raise unknown_provider(wanted)
+        if from_model not in (None, name):
+            raise ConfigurationError(
+                f"provider is {name!r}, and the model names the provider {from_model!r}",
+                hint="give one of them: model='provider:model' is enough",
+            )
+        self._current = name
+        self._options[name] = options
+        self.provider(name)
+
+    @property
+    def described(self) -> str:
+        """The current provider's name, or "auto" before detection."""
+        return self._current or "auto"
+
+    def current_name(self) -> str:
+        """Name of the current provider, detected if need be."""
+        with self._lock:
+            if self._current is None:
+                self.detection = detect()
+                self._current = self.detection.provider
+                self._options.setdefault(self._current, self._options.pop("auto", {}))
+            return self._current
+
+    def provider(self, name: str | None = None) -> LLMProvider:
+        """The instance of a provider, made on first use."""
+        known = self._instances.get(name or self._current or "")
+        if known is not None:
+            return known
+        with self._lock:
+            wanted = self.current_name() if name is None else canonical_name(name)
+            if wanted is None:
+                raise unknown_provider(str(name))
+            if wanted not in self._instances:
+                self._instances[wanted] = create_provider(wanted, **self._options.get(wanted, {}))
+            return self._instances[wanted]
+
+    async def provider_async(self, name: str | None = None) -> LLMProvider:
+        """`provider`; detection and construction happen in a thread."""
+        known = self._instances.get(name or self._current or "")
+        return known if known is not None else await asyncio.to_thread(self.provider, name)
+
+    def _split(self, ref: str | None) -> tuple[str | None, str | None]:
+        """Provider (None: the current one) and model named by `ref`, else by the client, else by UNIFIED_LLM_MODEL."""
+        name, model = split_model_ref(ref)
+        if name is None and model is None:
+            model = self.model
+        if name is None and model is None:
+            name, model = split_model_ref(os.environ.get("UNIFIED_LLM_MODEL", "").strip())
+            if name not in (None, self.current_name()):
+                return None, None  # another provider was asked for explicitly: its own default model applies
+        return (None if name == self._current else name), model
+
+    def chat_target(self, ref: str | None) -> tuple[LLMProvider, str]:
+        """Provider and model id for a chat; asks the provider for its default model when none is named."""
+        name, model = self._split(ref)
+        provider = self.provider(name)
+        if model is None:
+            model = self._default_models.get(key := name or self.current_name()) or provider.default_model()
+            model = self._remember(key, provider, model)
+        return provider, model
+
+    async def chat_target_async(self, ref: str | None) -> tuple[LLMProvider, str]:
+        """`chat_target`, without blocking the event loop."""
+        if self._current is None:
+            await asyncio.to_thread(self.current_name)
+        name, model = self._split(ref)
+        provider = await self.provider_async(name)
+        if model is None:
+            model = self._default_models.get(key := name or self.current_name()) or await provider.default_model_async()
+            model = self._remember(key, provider, model)
+        return provider, model
+
+    def _remember(self, key: str, provider: LLMProvider, model: str | None) -> str:
+        if not model:
+            raise InvalidRequestError(
+                f"{key} needs a model name, and has no default",
+                provider=key,
+                hint="pass model='...' (see list_models() or `unified-llm models list`)",
+            )
+        self._default_models[key] = model
+        return model
+
+    def embed_target(self, ref: str | None) -> tuple[LLMProvider, str]:
+        """Provider and model id for embeddings: `ref`, else the client's embed_model, else the provider's default."""
+        name, model = split_model_ref(ref or self.embed_model)
+        provider = self.provider(name)
+        return provider, self._embedding_model(model, name or self.current_name(), provider)
+
+    async def embed_target_async(self, ref: str | None) -> tuple[LLMProvider, str]:
+        """`embed_target`, without blocking the event loop."""
+        name, model = split_model_ref(ref or self.embed_model)
+        provider = await self.provider_async(name)
+        if model is None:
+            model = await asyncio.to_thread(self._embedding_model, None, name or self.current_name(), provider)
+        return provider, model
+
+    def _embedding_model(self, model: str | None, name: str, provider: LLMProvider) -> str:
+        model = model or provider.default_embedding_model()
+        if model:
+            return model
+        if type(provider).embed is LLMProvider.embed:
+            raise UnsupportedOptionError(
+                f"{name} has no embeddings", provider=name, hint="pass embed_model='local:' or another provider's model"
+            )
+        # Servers that run one model (openai-compatible, llama.cpp) embed with the model of the client.
+        if not self.model:
+            raise InvalidRequestError(
+                f"{name} needs the name of an embedding model",
+                provider=name,
+                hint="pass model_name='...' to embed(), or embed_model='provider:model' to UnifiedLLM",
+            )
+        return self.model
+
+    def set_provider(self, name: str, model: str | None, options: Mapping[str, Any]) -> None:
+        """See `UnifiedLLM.set_provider`."""
+        canonical = canonical_name(name) if name not in self._instances else name
+        if canonical is None:
+            raise unknown_provider(name)
+        with self._lock:
+            if options:
+                self.configure(canonical, options)
+            self.provider(canonical)
+            self._current = canonical
+            self.model = model
+
+    def configure(self, name: str, options: Mapping[str, Any]) -> None:
+        """Set constructor keywords of a provider; an existing instance is closed and made again when needed."""
+        canonical = canonical_name(name)
+        if canonical is None:
+            raise unknown_provider(name)
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(f"options of {name} must be a mapping, not {type(options).__name__}")
+        with self._lock:
+            self._options[canonical] = {**self._options.get(canonical, {}), **options}
+            old = self._instances.pop(canonical, None)
+        if old is not None:
+            old.close()
+
+    def available(self) -> AvailableProviders:
+        """See `UnifiedLLM.available_providers`."""
+        usable = {}
+        for name in provider_names():
+            if canonical_name(name) is None:
+                continue
+            config = PROVIDER_CONFIGS[name]
+            if _usable(name, config, self._options.get(name, {})):
+                usable[name] = config
+        return AvailableProviders(usable)
+
+    def opened(self) -> list[LLMProvider]:
+        """Every instance made so far."""
+        with self._lock:
+            return list(self._instances.values())
+
+
+_PACKAGES = {"claude": "anthropic", "local": "xllamacpp"}
+
+
+def _usable(name: str, config: ProviderConfig, options: Mapping[str, Any]) -> bool:
+    package = _PACKAGES.get(name)
+    if package is not None and not installed(package):
+        return False
+    if (
+        not config.base_url
+        and config.base_url_env
+        and not (options.get("base_url") or os.environ.get(config.base_url_env))
+    ):
+        return False
+    return not config.needs_key or find_key(name, options.get("api_key"), config.env) is not None
