@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from testkit.claude_double import ClaudeDouble
 
 _FOREIGN = ("_API_KEY", "_AUTH_TOKEN", "_API_TOKEN", "_BASE_URL", "_PROXY", "_proxy")
 
@@ -20,3 +25,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.endswith(_FOREIGN) or name.startswith("UNIFIED_LLM_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def claude_double() -> Iterator[ClaudeDouble]:
+    """A strict loopback double of the Claude API; a request the real one would refuse fails the test."""
+    from testkit.claude_double import ClaudeDouble
+
+    with ClaudeDouble() as double:
+        yield double
+    assert double.violations == []
