@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unified_llm.chat_stream import AsyncTextStream, TextStream
 from unified_llm.errors import InvalidRequestError
-from unified_llm.messages import Message, MessageRole, Part, Text, ToolCall, ToolResult, new_id
+from unified_llm.messages import Message, MessageRole, Part, ToolCall, ToolResult, new_id
 from unified_llm.requests import ModelConfig
 from unified_llm.responses import ChatResponse
 
@@ -154,15 +155,27 @@ class ConversationManager:
         The result answers the model's pending call of that name; without one, the call is added too.
         """
         conversation = self.get_conversation(conversation_id)
-        messages = conversation.messages
-        call = _pending_call(messages, tool_name)
-        added: list[Message] = []
-        if call is None:
-            call = ToolCall(tool_name, arguments)
-            added.append(Message(MessageRole.ASSISTANT, call))
+        call, added = _call_to_answer(conversation.messages, tool_name, arguments)
         value = tool_result(**(call.arguments or {})) if callable(tool_result) else tool_result
-        added.append(Message(MessageRole.TOOL, ToolResult(call.id, _as_content(value), name=tool_name)))
+        added.append(_result_message(call, value))
         return self._answer(conversation, added, self._config(conversation, model_config), tools)
+
+    async def execute_tool_async(
+        self,
+        conversation_id: str,
+        tool_name: str,
+        arguments: Mapping[str, Any] | str,
+        tool_result: str | Mapping[str, Any] | Callable[..., Any],
+        *,
+        model_config: ModelConfig | None = None,
+        tools: Iterable[ToolLike] | None = None,
+    ) -> ChatResponse:
+        """`execute_tool`, without blocking the event loop; the function may be a coroutine function."""
+        conversation = self.get_conversation(conversation_id)
+        call, added = _call_to_answer(conversation.messages, tool_name, arguments)
+        value = tool_result(**(call.arguments or {})) if callable(tool_result) else tool_result
+        added.append(_result_message(call, await value if inspect.isawaitable(value) else value))
+        return await self._answer_async(conversation, added, self._config(conversation, model_config), tools)
 
     def _answer(
         self,
@@ -173,8 +186,7 @@ class ConversationManager:
     ) -> ChatResponse:
         with conversation.turn():
             response = self._llm.chat([*conversation.messages, *added], config, tools)
-            for message in (*added, response.message):
-                conversation.add(message)
+            _keep(conversation, added, response)
         return response
 
     @staticmethod
@@ -193,12 +205,19 @@ class ConversationManager:
         """`send_message`, without blocking the event loop."""
         conversation = self.get_conversation(conversation_id)
         added, config = _user(message, file_paths), self._config(conversation, model_config)
-        before = conversation.messages
         if stream:
             return _KeptAsyncTextStream(self._llm, conversation, added, config, tools)
-        response = await self._llm.chat_async([*before, *added], config, tools)
-        for one in (*added, response.message):
-            conversation.add(one)
+        return await self._answer_async(conversation, added, config, tools)
+
+    async def _answer_async(
+        self,
+        conversation: Conversation,
+        added: list[Message],
+        config: ModelConfig,
+        tools: Iterable[ToolLike] | None,
+    ) -> ChatResponse:
+        response = await self._llm.chat_async([*conversation.messages, *added], config, tools)
+        _keep(conversation, added, response)
         return response
 
 
@@ -208,14 +227,21 @@ def _user(message: str | Message | Sequence[Part | str], files: Iterable[str | P
     return [Message(MessageRole.USER, message, files)]
 
 
-def _as_content(value: Any) -> str | Mapping[str, Any] | Text:
-    return value if isinstance(value, (str, Mapping)) else str(value)
-
-
-def _pending_call(messages: Sequence[Message], name: str) -> ToolCall | None:
+def _call_to_answer(
+    messages: Sequence[Message], name: str, arguments: Mapping[str, Any] | str
+) -> tuple[ToolCall, list[Message]]:
+    """The pending call of that name, or a new one with the message that has to be added for it."""
     answered = {r.call_id for m in messages for r in m.tool_results}
-    open_calls = [c for m in messages for c in m.tool_calls if c.id not in answered and c.name == name]
-    return open_calls[0] if open_calls else None
+    for call in (c for m in messages for c in m.tool_calls):
+        if call.name == name and call.id not in answered:
+            return call, []
+    call = ToolCall(name, arguments)
+    return call, [Message(MessageRole.ASSISTANT, call)]
+
+
+def _result_message(call: ToolCall, value: Any) -> Message:
+    content = value if isinstance(value, (str, Mapping)) else str(value)
+    return Message(MessageRole.TOOL, ToolResult(call.id, content, name=call.name))
 
 
 class _KeptTextStream(TextStream):

@@ -1,0 +1,65 @@
+"""Every public sync method has its async twin: same arguments, same defaults."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from unified_llm import AsyncChatStream, ChatStream, ConversationManager, LLMProvider, UnifiedLLM
+from unified_llm.drivers.base import Driver
+
+# Methods that do no I/O need no twin.
+NO_IO: dict[type, set[str]] = {
+    UnifiedLLM: {
+        "set_provider",
+        "configure_provider",
+        "set_api_key",
+        "available_providers",
+        "list_providers",
+        "create_message",
+        "create_tool",
+        "create_conversation",
+    },
+    ConversationManager: {
+        "create_conversation",
+        "get_conversation",
+        "list_conversations",
+        "delete_conversation",
+        "clear_conversation",
+    },
+    LLMProvider: {"default_embedding_model"},
+    Driver: set(),
+}
+TWIN = {"close": "aclose", "open": "open_async"}
+
+
+def public_methods(cls: type) -> list[str]:
+    return [n for n, v in vars(cls).items() if not n.startswith("_") and callable(v)]
+
+
+def pairs() -> list[tuple[type, str, str]]:
+    result = []
+    for cls, exempt in NO_IO.items():
+        for name in public_methods(cls):
+            if name not in exempt and not name.endswith("_async") and name not in ("aclose", "open_async"):
+                result.append((cls, name, TWIN.get(name, f"{name}_async")))
+    return result
+
+
+@pytest.mark.parametrize(("cls", "name", "twin"), pairs(), ids=lambda v: getattr(v, "__name__", str(v)))
+def test_each_method_has_an_async_twin_with_the_same_arguments(cls: type, name: str, twin: str) -> None:
+    assert hasattr(cls, twin), f"{cls.__name__}.{name} has no async twin {twin}"
+
+    def arguments(method: Any) -> list[tuple[str, Any, Any]]:
+        parameters = inspect.signature(method).parameters.values()
+        return [(p.name, p.kind, p.default) for p in parameters]
+
+    assert arguments(getattr(cls, name)) == arguments(getattr(cls, twin))
+
+
+def test_the_streams_offer_the_same() -> None:
+    renamed = {"close": "aclose"}
+    sync = {renamed.get(n, n) for n in public_methods(ChatStream)}
+    assert sync == set(public_methods(AsyncChatStream))
