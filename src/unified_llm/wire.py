@@ -69,6 +69,8 @@ class SSESplitter:
 
     def feed(self, chunk: bytes) -> list[SSEEvent]:
         """Add bytes; return the events they complete."""
+        if not chunk:
+            return []
         if not self._started:
             chunk = self._strip_bom(chunk)
             if not self._started:

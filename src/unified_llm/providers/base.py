@@ -124,7 +124,8 @@ class WireProvider(LLMProvider):
         try:
             return self._decoded(self.driver.send(call), call, request, started)
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider, model=request.model)
+            exc.with_context(provider=self.context.provider, model=request.model)
+            raise
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
         call = self.chat_codec.encode(request, self.context)
@@ -132,7 +133,8 @@ class WireProvider(LLMProvider):
         try:
             return self._decoded(await self.driver.send_async(call), call, request, started)
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider, model=request.model)
+            exc.with_context(provider=self.context.provider, model=request.model)
+            raise
 
     def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
         self._check(reply)
@@ -164,7 +166,8 @@ class WireProvider(LLMProvider):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+            exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+            raise
         yield StreamEnd(run.response())
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
@@ -183,7 +186,8 @@ class WireProvider(LLMProvider):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+            exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+            raise
         yield StreamEnd(run.response())
 
     # -- embeddings and models ----------------------------------------------------------------------------------
@@ -198,7 +202,8 @@ class WireProvider(LLMProvider):
                 self._check(replies[-1])
             return self.embed_codec.decode(replies, request, self.context)
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider, model=request.model)
+            exc.with_context(provider=self.context.provider, model=request.model)
+            raise
 
     async def embed_async(self, request: EmbedRequest) -> Embeddings:
         if self.embed_codec is None:
@@ -210,7 +215,8 @@ class WireProvider(LLMProvider):
                 self._check(replies[-1])
             return self.embed_codec.decode(replies, request, self.context)
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider, model=request.model)
+            exc.with_context(provider=self.context.provider, model=request.model)
+            raise
 
     def list_models(self) -> list[ModelInfo]:
         if self.models_codec is None:
@@ -224,7 +230,8 @@ class WireProvider(LLMProvider):
                 models += self.models_codec.decode(reply, self.context)
                 call = self.models_codec.next_call(reply, self.context)
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider)
+            exc.with_context(provider=self.context.provider)
+            raise
         return models
 
     async def list_models_async(self) -> list[ModelInfo]:
@@ -239,7 +246,8 @@ class WireProvider(LLMProvider):
                 models += self.models_codec.decode(reply, self.context)
                 call = self.models_codec.next_call(reply, self.context)
         except UnifiedLLMError as exc:
-            raise exc.with_context(provider=self.context.provider)
+            exc.with_context(provider=self.context.provider)
+            raise
         return models
 
     def close(self) -> None:
@@ -289,5 +297,3 @@ class _StreamRun:
         if not self.accumulator.parts():
             return None
         return self.response(finish_reason=FinishReason.ERROR)
-
-
