@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from testkit.claude_double import ClaudeDouble
+    from testkit.llama import LlamaServer
 
 _FOREIGN = ("_API_KEY", "_AUTH_TOKEN", "_API_TOKEN", "_BASE_URL", "_PROXY", "_proxy")
 
@@ -35,3 +37,38 @@ def claude_double() -> Iterator[ClaudeDouble]:
     with ClaudeDouble() as double:
         yield double
     assert double.violations == []
+
+
+@pytest.fixture(scope="session")
+def tiny_chat_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chat model of 0.5 MB; see `testkit.tiny_gguf` for what it says."""
+    from testkit.tiny_gguf import write_tiny_gguf
+
+    return write_tiny_gguf(tmp_path_factory.mktemp("models") / "tiny-chat.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_embedding_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedding model of 0.5 MB: 64 dimensions, mean pooling."""
+    from testkit.tiny_gguf import TinyModel, write_tiny_gguf
+
+    model = TinyModel(kind="embedding", name="Tiny Embedding")
+    return write_tiny_gguf(tmp_path_factory.mktemp("models") / "tiny-embedding.gguf", model)
+
+
+@pytest.fixture(scope="session")
+def llama_server(tiny_chat_gguf: Path) -> Iterator[LlamaServer]:
+    """A real llama.cpp server with the tiny chat model: two slots of 2048 tokens."""
+    from testkit.llama import start_llama_server
+
+    with start_llama_server(tiny_chat_gguf, name="tiny-chat") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def llama_embedding_server(tiny_embedding_gguf: Path) -> Iterator[LlamaServer]:
+    """A real llama.cpp server with the tiny embedding model."""
+    from testkit.llama import start_llama_server
+
+    with start_llama_server(tiny_embedding_gguf, kind="embedding", name="tiny-embedding") as server:
+        yield server
