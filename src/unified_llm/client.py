@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, TypeAlias, Union, overload
 from unified_llm import attachments
 from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
 from unified_llm.conversations import Conversation, ConversationManager
+from unified_llm.detection import Detection
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
@@ -351,6 +352,11 @@ class UnifiedLLM:
     def get_provider(self) -> str:
         """Name of the current provider; detects it if that has not been done yet (300 ms at most)."""
         return self._router.current_name()
+
+    @property
+    def detection(self) -> Detection | None:
+        """Why the current provider was chosen; None when it was given, or before it was needed."""
+        return self._router.detection
 
     async def get_provider_async(self) -> str:
         """`get_provider`, without blocking the event loop."""

@@ -212,6 +212,7 @@ class Router:
                 self.configure(canonical, options)
             self.provider(canonical)
             self._current = canonical
+            self.detection = None  # chosen by the caller from now on
             self.model = model
 
     def configure(self, name: str, options: Mapping[str, Any]) -> None:
