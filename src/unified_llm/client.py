@@ -354,6 +354,11 @@ class UnifiedLLM:
         return self._router.current_name()
 
     @property
+    def current_provider(self) -> str | None:
+        """Name of the current provider; None as long as it has not been detected. Never asks anybody."""
+        return self._router.current
+
+    @property
     def detection(self) -> Detection | None:
         """Why the current provider was chosen; None when it was given, or before it was needed."""
         return self._router.detection

@@ -99,6 +99,11 @@ class Router:
         self.provider(name)
 
     @property
+    def current(self) -> str | None:
+        """The current provider's name, or None before detection."""
+        return self._current
+
+    @property
     def described(self) -> str:
         """The current provider's name, or "auto" before detection."""
         return self._current or "auto"

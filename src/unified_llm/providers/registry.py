@@ -28,6 +28,8 @@ class ProviderConfig:
         profile: name of its row in `profiles.PROFILES`.
         default_model, default_embedding_model: used when the caller names none.
         description: one line for ``unified-llm doctor``.
+        vendor: the name that tracing and pricing services give it (OpenTelemetry ``gen_ai.provider.name``, LangSmith
+            ``ls_provider``) when it is not its own.
     """
 
     factory: str | Callable[..., LLMProvider]
@@ -39,6 +41,7 @@ class ProviderConfig:
     default_model: str | None = None
     default_embedding_model: str | None = None
     description: str = ""
+    vendor: str | None = None
 
 
 _OPENAI = "unified_llm.providers.openai:OpenAICompatibleProvider"
@@ -53,6 +56,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         profile="claude",
         default_model="claude-sonnet-5-5",
         description="Claude, through the anthropic SDK",
+        vendor="anthropic",
     ),
     "openai": ProviderConfig(
         _OPENAI,
@@ -129,9 +133,7 @@ def canonical_name(name: str) -> str | None:
 
 def provider_names() -> tuple[str, ...]:
     """Every known provider name, built in or installed."""
-    return tuple(PROVIDER_CONFIGS) + tuple(
-        e.name for e in entry_points(group=_GROUP) if e.name not in PROVIDER_CONFIGS
-    )
+    return tuple(PROVIDER_CONFIGS) + tuple(e.name for e in entry_points(group=_GROUP) if e.name not in PROVIDER_CONFIGS)
 
 
 def _load_entry_point(name: str) -> bool:
