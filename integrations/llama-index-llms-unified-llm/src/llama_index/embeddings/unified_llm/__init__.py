@@ -1,0 +1,5 @@
+"""LlamaIndex embeddings for every provider of unified-llm."""
+
+from llama_index.embeddings.unified_llm.base import UnifiedLLMEmbedding
+
+__all__ = ["UnifiedLLMEmbedding"]
