@@ -27,7 +27,15 @@ from unified_llm.messages import (
     ToolResult,
 )
 
-__all__ = ["data_url", "dump_message", "message_from_dict", "normalize_messages", "split_data_url", "to_openai_dict"]
+__all__ = [
+    "data_url",
+    "dump_message",
+    "message_from_dict",
+    "normalize_messages",
+    "parts_from_block",
+    "split_data_url",
+    "to_openai_dict",
+]
 
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]*?)*?(?P<b64>;base64)?,(?P<data>.*)", re.DOTALL)
 
@@ -120,7 +128,7 @@ def message_from_dict(value: Mapping[str, Any]) -> Message:
     elif content is None:
         parts = ()
     elif isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray)):
-        parts = tuple(part for block in content for part in _blocks(block))
+        parts = tuple(part for block in content for part in parts_from_block(block))
     else:
         raise InvalidMessageError(f"content is {type(content).__name__}", hint="content is a str or a list of parts")
     reasoning = value.get("reasoning_content") or value.get("reasoning")
@@ -142,7 +150,7 @@ def _tool_message(value: Mapping[str, Any], content: Any) -> Message:
         raise InvalidMessageError("a tool message has no tool_call_id", hint="give the id of the call it answers")
     inner: Any = content
     if isinstance(content, Sequence) and not isinstance(content, str):
-        inner = [part for block in content for part in _blocks(block)]
+        inner = [part for block in content for part in parts_from_block(block)]
     result = ToolResult(call_id, inner, is_error=bool(value.get("is_error")), name=value.get("name"))
     return Message(MessageRole.TOOL, result, id=value.get("id"))
 
@@ -159,7 +167,12 @@ def _tool_call(call: object) -> ToolCall:
     return ToolCall(function["name"], arguments if arguments is not None else "", call.get("id"))
 
 
-def _blocks(block: object) -> list[Part]:
+def parts_from_block(block: object) -> list[Part]:
+    """The parts that one content block stands for: a str, a part, or a dict in the OpenAI or Anthropic shape.
+
+    Raises:
+        InvalidMessageError: its type is not known, or something in it is missing.
+    """
     if isinstance(block, str):
         return [Text(block)] if block else []
     if not isinstance(block, Mapping):
@@ -232,7 +245,7 @@ def _read_tool_use(block: Mapping[str, Any]) -> Part:
 def _read_tool_result(block: Mapping[str, Any]) -> Part:
     content = block.get("content")
     if isinstance(content, Sequence) and not isinstance(content, str):
-        content = [part for inner in content for part in _blocks(inner)]
+        content = [part for inner in content for part in parts_from_block(inner)]
     return ToolResult(block["tool_use_id"], content, is_error=bool(block.get("is_error")))
 
 
