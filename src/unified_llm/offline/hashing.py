@@ -1,0 +1,68 @@
+"""Embeddings by feature hashing: no model, no data, the same vector in every process and on every machine.
+
+A text becomes a bag of features (words, pairs of neighbouring words, character n-grams); each feature adds its weight
+to one of the dimensions, with a sign, both taken from a BLAKE2 digest (Weinberger et al. 2009, "Feature Hashing for
+Large Scale Multitask Learning"). Texts that share words, or inflections of a word, end up near each other by cosine;
+synonyms do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+__all__ = ["DEFAULT_DIMENSIONS", "embed_text"]
+
+DEFAULT_DIMENSIONS = 256
+
+_WORD = re.compile(r"\w+")
+_SHORT_WORD = 3  # "the", "of", "is", "le", "und": the words every text has are short in most languages
+_WEIGHTS = {"word": 1.0, "short": 0.2, "pair": 0.5, "gram": 0.3}
+
+
+def embed_text(text: str, dimensions: int = DEFAULT_DIMENSIONS) -> array[float]:
+    """The vector of `text`: `dimensions` float32 numbers, length (L2 norm) 1."""
+    sums = [0.0] * dimensions
+    for (kind, feature), count in Counter(_features(text)).items():
+        code = _code(kind, feature)
+        weight = _WEIGHTS[kind] * (1.0 + math.log(count))  # a word said ten times is not ten times as important
+        sums[(code >> 1) % dimensions] += weight if code & 1 else -weight
+    norm = math.sqrt(sum(s * s for s in sums))
+    if norm == 0.0:  # signs may cancel out when there are very few dimensions
+        return array("f", [1.0] + [0.0] * (dimensions - 1))
+    return array("f", [s / norm for s in sums])
+
+
+def _features(text: str) -> Iterator[tuple[str, str]]:
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    if not words:
+        yield "word", f"\0{text.strip()}"  # nothing but punctuation or blanks: still a vector, its own
+        return
+    for word in words:
+        yield ("short" if len(word) <= _SHORT_WORD else "word"), word
+        yield from (("gram", gram) for gram in _grams(word))
+    for first, second in pairwise(words):
+        yield "pair", f"{first} {second}"
+
+
+def _grams(word: str) -> Iterator[str]:
+    """Runs of three and four characters, word ends marked: "cats" and "cat" share "^ca", "cat", "^cat"."""
+    if len(word) <= _SHORT_WORD and word.isascii():
+        return
+    marked = f"^{word}$"
+    for size in (3, 4):
+        for start in range(len(marked) - size + 1):
+            yield marked[start : start + size]
+
+
+@lru_cache(maxsize=65536)
+def _code(kind: str, feature: str) -> int:
+    digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8, person=kind.encode())
+    return int.from_bytes(digest.digest(), "big")
