@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from unified_llm import _json
-from unified_llm.credentials import find_key
+from unified_llm.credentials import CHAIN, KeyringSource, find_key
 from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
 
 __all__ = ["Detection", "detect", "lmstudio_answers", "split_model_ref"]
@@ -59,8 +59,11 @@ def detect() -> Detection:
     if lmstudio_answers(address):
         return Detection("lmstudio", f"LM Studio answers at {address}")
     tried.append(f"no LM Studio at {address}")
+    # A keyring may ask its user to unlock at each look-up: only the providers it is known to hold are looked for.
+    quiet = [source for source in CHAIN if not isinstance(source, KeyringSource)]
+    stored = {name for source in CHAIN if isinstance(source, KeyringSource) for name in source.stored()}
     for name, config in PROVIDER_CONFIGS.items():  # claude is the first row that needs a key
-        if config.needs_key and find_key(name, None, config.env) is not None:
+        if config.needs_key and (find_key(name, None, config.env, chain=quiet) is not None or name in stored):
             return Detection(name, f"a key for {name}", tuple(tried))
     tried.append("no API key")
     if _local_models():

@@ -53,7 +53,8 @@ FLOORS: list[set[str]] = [
     {"detection", "preparation", "conversations"},
     {"routing"},
     {"client"},
-    {"testing", "cli", "__main__"},
+    {"testing", "cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,0 +1,29 @@
+"""Where keys come from: explicit > environment > configuration file > keyring. Values never show in a repr or a log."""
+
+from unified_llm.credentials.chain import CHAIN, find_key, missing_key
+from unified_llm.credentials.manager import CredentialManager, CredentialSource
+from unified_llm.credentials.secret import Secret, secret
+from unified_llm.credentials.sources import (
+    ConfigFileSource,
+    DotEnvSource,
+    EnvironmentSource,
+    KeyringSource,
+    Source,
+    default_config_path,
+)
+
+__all__ = [
+    "CHAIN",
+    "ConfigFileSource",
+    "CredentialManager",
+    "CredentialSource",
+    "DotEnvSource",
+    "EnvironmentSource",
+    "KeyringSource",
+    "Secret",
+    "Source",
+    "default_config_path",
+    "find_key",
+    "missing_key",
+    "secret",
+]

@@ -1,0 +1,53 @@
+"""The chain of sources, and the two questions asked of it: which key, and what to say when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unified_llm.credentials.secret import Secret, secret
+from unified_llm.credentials.sources import (
+    ConfigFileSource,
+    EnvironmentSource,
+    KeyringSource,
+    Source,
+    default_config_path,
+)
+from unified_llm.errors import MissingCredentialError
+
+__all__ = ["CHAIN", "find_key", "find_source", "missing_key"]
+
+CHAIN: list[Source] = [EnvironmentSource(), ConfigFileSource(), KeyringSource()]
+"""Looked through in order after an explicit key. Applications may add sources of their own."""
+
+
+def find_key(
+    provider: str, explicit: object, names: Sequence[str], *, chain: Sequence[Source] | None = None
+) -> Secret | None:
+    """The key of `provider`: the explicit one, else the first source that has one, else None.
+
+    Raises:
+        ConfigurationError: a key that cannot be sent, or a configuration file that cannot be read.
+    """
+    given = secret(explicit)
+    return given if given is not None else find_source(provider, names, chain=chain)[1]
+
+
+def find_source(
+    provider: str, names: Sequence[str], *, chain: Sequence[Source] | None = None
+) -> tuple[Source | None, Secret | None]:
+    """The first source that has a key for `provider`, and the key."""
+    for source in CHAIN if chain is None else chain:
+        found = secret(source.get(provider, names).get("api_key"))
+        if found is not None:
+            return source, found
+    return None, None
+
+
+def missing_key(provider: str, names: Sequence[str]) -> MissingCredentialError:
+    """The error for a provider that needs a key and has none."""
+    return MissingCredentialError(
+        f"no API key for {provider}",
+        provider=provider,
+        hint=f"set {' or '.join(names) or 'its key'}; or pass api_key=...; or put "
+        f'{{"{provider}": {{"api_key": "..."}}}} in {default_config_path()}; or store it in the system keyring',
+    )

@@ -1,0 +1,155 @@
+"""`CredentialManager`: credentials of every provider from four sources, with the names of the founding contract."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from unified_llm.credentials.secret import Secret, secret
+from unified_llm.credentials.sources import FIELDS, ConfigFileSource, EnvironmentSource, KeyringSource, Source
+from unified_llm.errors import ConfigurationError
+
+__all__ = ["CredentialManager", "CredentialSource"]
+
+
+class CredentialSource(StrEnum):
+    """Where a credential is, strongest first."""
+
+    EXPLICIT = "explicit"
+    ENV = "environment"
+    CONFIG_FILE = "configuration file"
+    KEYRING = "keyring"
+
+
+class CredentialManager:
+    """Reads and keeps credentials: explicit > environment > configuration file > keyring.
+
+    Args:
+        config_path: the configuration file; default UNIFIED_LLM_CONFIG, else ``~/.unified_llm/config.json``.
+        names: environment variables of each provider's key; default those of `PROVIDER_CONFIGS`.
+    """
+
+    def __init__(
+        self, config_path: str | os.PathLike[str] | None = None, *, names: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self._names = names
+        self._explicit: dict[str, dict[str, str]] = {}
+        self.file = ConfigFileSource(config_path)
+        self.keyring = KeyringSource()
+        self._sources: tuple[tuple[CredentialSource, Source], ...] = (
+            (CredentialSource.ENV, EnvironmentSource()),
+            (CredentialSource.CONFIG_FILE, self.file),
+            (CredentialSource.KEYRING, self.keyring),
+        )
+
+    def __repr__(self) -> str:
+        return f"CredentialManager(config_path={str(self.file.path)!r})"
+
+    def variables(self, provider: str) -> Sequence[str]:
+        """The environment variables that may hold the provider's key."""
+        if self._names is not None:
+            return self._names.get(provider, ())
+        return provider_variables().get(provider, ())
+
+    def get_credentials(self, provider: str) -> dict[str, Any]:
+        """Every field known, the strongest source winning field by field; `api_key` is a `Secret`."""
+        merged: dict[str, Any] = {}
+        for _, source in reversed(self._sources):
+            merged |= source.get(provider, self.variables(provider))
+        merged |= self._explicit.get(provider, {})
+        if (key := secret(merged.pop("api_key", None))) is not None:
+            merged["api_key"] = key
+        return merged
+
+    def get_api_key(self, provider: str) -> Secret | None:
+        """The key, or None."""
+        key: Secret | None = self.get_credentials(provider).get("api_key")
+        return key
+
+    def set_api_key(
+        self, provider: str, key: object, source: CredentialSource | str = CredentialSource.EXPLICIT
+    ) -> None:
+        """Keep a key: for this manager only (EXPLICIT), in the configuration file, or in the keyring."""
+        self.save_credentials(provider, {"api_key": key}, source)
+
+    def save_credentials(
+        self,
+        provider: str,
+        credentials: Mapping[str, object],
+        source: CredentialSource | str = CredentialSource.CONFIG_FILE,
+    ) -> None:
+        """Keep some fields of a provider.
+
+        Raises:
+            ConfigurationError: an unknown field, an empty or unusable key, the environment as source, or no keyring.
+        """
+        fields = _checked(credentials)
+        match CredentialSource(source):
+            case CredentialSource.EXPLICIT:
+                self._explicit[provider] = {**self._explicit.get(provider, {}), **fields}
+            case CredentialSource.CONFIG_FILE:
+                self.file.save(provider, fields)
+            case CredentialSource.KEYRING:
+                self.keyring.save(provider, fields)
+            case CredentialSource.ENV:
+                raise ConfigurationError(
+                    "a library does not write environment variables",
+                    hint=f"export {next(iter(self.variables(provider)), 'the variable')} in your shell",
+                )
+
+    def credential_source(self, provider: str) -> CredentialSource | None:
+        """Where the key in use comes from, or None when there is none."""
+        if "api_key" in self._explicit.get(provider, {}):
+            return CredentialSource.EXPLICIT
+        for kind, source in self._sources:
+            if source.get(provider, self.variables(provider)).get("api_key"):
+                return kind
+        return None
+
+    def is_provider_configured(self, provider: str) -> bool:
+        """Whether there is a key for the provider."""
+        return self.credential_source(provider) is not None
+
+    check_provider_credentials = is_provider_configured
+
+    def get_configured_providers(self) -> list[str]:
+        """The providers with a key."""
+        known = self._names if self._names is not None else provider_variables()
+        return [name for name in known if self.is_provider_configured(name)]
+
+    def clear_credentials(self, provider: str, source: CredentialSource | str | None = None) -> bool:
+        """Forget a provider in one source, or in all but the environment; False when nothing was kept."""
+        wanted = {CredentialSource(source)} if source is not None else set(CredentialSource)
+        removed = CredentialSource.EXPLICIT in wanted and self._explicit.pop(provider, None) is not None
+        if CredentialSource.CONFIG_FILE in wanted:
+            removed |= self.file.remove(provider, self.variables(provider))
+        if CredentialSource.KEYRING in wanted:
+            removed |= self.keyring.remove(provider)
+        return removed
+
+
+def _checked(credentials: Mapping[str, object]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in credentials.items():
+        if name not in FIELDS:
+            raise ConfigurationError(f"unknown credential field {name!r}", hint=f"known: {', '.join(FIELDS)}")
+        if name == "api_key":
+            key = secret(value)
+            if key is None:
+                raise ConfigurationError(
+                    "the API key is empty", hint="pass the key, or clear_credentials() to forget it"
+                )
+            fields[name] = key.get_secret_value()
+        elif value is not None:
+            fields[name] = str(value)
+    return fields
+
+
+def provider_variables() -> Mapping[str, Sequence[str]]:
+    """Environment variables of every known provider's key."""
+    # Imported here: the table of providers stands on this room.
+    from unified_llm.providers.registry import PROVIDER_CONFIGS
+
+    return {name: config.env for name, config in PROVIDER_CONFIGS.items() if config.env}

@@ -1,0 +1,270 @@
+"""The places a credential may be in. Each is read when asked, so a change is seen without a restart."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from unified_llm._optional import installed, require
+from unified_llm.errors import ConfigurationError
+
+__all__ = [
+    "ConfigFileSource",
+    "DotEnvSource",
+    "EnvironmentSource",
+    "KeyringSource",
+    "Source",
+    "default_config_path",
+]
+
+logger = logging.getLogger("unified_llm")
+
+FIELDS = ("api_key", "base_url", "organization_id", "project_id", "region", "api_version")
+"""What can be configured for a provider. Only `api_key` is secret."""
+
+
+class Source(Protocol):
+    """One place credentials may be in."""
+
+    label: str
+
+    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
+        """The fields known for `provider` (see `FIELDS`), or nothing. `names` are its key's environment variables."""
+        ...
+
+
+class EnvironmentSource:
+    """Environment variables; blank ones count as unset."""
+
+    label = "environment"
+
+    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
+        return _from_variables(os.environ, names)
+
+
+def _from_variables(variables: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:
+    key = next((value for name in names if (value := (variables.get(name) or "").strip())), None)
+    return {"api_key": key} if key else {}
+
+
+class DotEnvSource:
+    """A ``.env`` file, read only when somebody asks for this source: ``CHAIN.insert(1, DotEnvSource(".env"))``."""
+
+    label = ".env file"
+
+    def __init__(self, path: str | Path = ".env") -> None:
+        self.path = Path(path)
+
+    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
+        return _from_variables(self._variables(), names)
+
+    def _variables(self) -> dict[str, str | None]:
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        variables: dict[str, str | None] = {}
+        for line in lines:
+            name, equals, value = line.strip().removeprefix("export ").partition("=")
+            if equals and not name.startswith("#"):
+                variables[name.strip()] = _unquoted(value.strip())
+        return variables
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value.split(" #", 1)[0].rstrip()
+
+
+def default_config_path() -> Path:
+    """UNIFIED_LLM_CONFIG, else ``~/.unified_llm/config.json``."""
+    given = os.environ.get("UNIFIED_LLM_CONFIG", "").strip()
+    return Path(given).expanduser() if given else Path.home() / ".unified_llm" / "config.json"
+
+
+class ConfigFileSource:
+    """A JSON file: flat ``{"anthropic_api_key": "..."}`` or ``{"claude": {"api_key": "...", "base_url": "..."}}``.
+
+    The file is read again when it changes, never created by reading, and written atomically with mode 0600.
+    """
+
+    label = "configuration file"
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._path = Path(path).expanduser() if path is not None else None
+        self._stamp: tuple[str, int, int] | None = None
+        self._content: dict[str, Any] = {}
+
+    @property
+    def path(self) -> Path:
+        """The file, which need not exist."""
+        return self._path or default_config_path()
+
+    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
+        """See `Source.get`. Raises `ConfigurationError` when the file is not JSON, naming line and column."""
+        content = self.load()
+        found: dict[str, str] = {}
+        # The founding format: flat keys, each a string or a mapping of fields.
+        for key in (*(f"{alias}_api_key" for alias in _flat_names(provider)), *names):
+            value = content.get(key, content.get(key.lower()))
+            found = (_fields({"api_key": value} if isinstance(value, str) else value)) | found
+        providers = content.get("providers")
+        for table in (content, providers if isinstance(providers, Mapping) else {}):
+            for alias in _flat_names(provider):
+                if isinstance(table.get(alias), Mapping):
+                    found |= _fields(table[alias])
+        return found
+
+    def load(self) -> dict[str, Any]:
+        """The whole file, or an empty mapping when there is none."""
+        path = self.path
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as exc:
+            raise ConfigurationError(f"cannot read {path}: {exc.strerror}", hint="check its permissions") from exc
+        stamp = (str(path), status.st_mtime_ns, status.st_size)
+        if stamp != self._stamp:
+            self._content = _read_config(path)
+            self._stamp = stamp
+            _warn_if_readable(path, status.st_mode)
+        return self._content
+
+    def save(self, provider: str, fields: Mapping[str, str]) -> None:
+        """Merge `fields` into the provider's table; the rest of the file stays. Atomic, mode 0600."""
+        content = dict(self.load())
+        known = content.get(provider)
+        content[provider] = {**(known if isinstance(known, dict) else {}), **fields}
+        self._write(content)
+
+    def remove(self, provider: str, names: Sequence[str] = ()) -> bool:
+        """Forget a provider, in either format; False when the file did not know it."""
+        content = dict(self.load())
+        aliases = _flat_names(provider)
+        doomed = {*aliases, *(f"{a}_api_key" for a in aliases), *(n.lower() for n in names), *names} & content.keys()
+        for key in doomed:
+            del content[key]
+        if doomed:
+            self._write(content)
+        return bool(doomed)
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        path = self.path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config-")  # made with mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        self._stamp = None
+
+
+# Other names a provider's keys have in configuration files.
+_NAMES_IN_FILES = {"claude": ("claude", "anthropic"), "gemini": ("gemini", "google")}
+
+
+def _flat_names(provider: str) -> tuple[str, ...]:
+    return _NAMES_IN_FILES.get(provider, (provider, provider.replace("-", "_")))
+
+
+def _fields(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {k: str(v).strip() for k, v in value.items() if k in FIELDS and isinstance(v, str) and v.strip()}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as exc:
+        raise ConfigurationError(
+            f"{path} is not valid JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}",
+            hint="mend the file by hand; it was left as it is",
+        ) from None  # the original exception quotes the document, keys included
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"cannot read {path}: {reason}", hint="check the file and its permissions") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} holds {type(content).__name__}, not an object", hint="see docs/keys.md")
+    return content
+
+
+def _warn_if_readable(path: Path, mode: int) -> None:
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        logger.warning("%s can be read by other users (mode %o): run chmod 600 on it", path, stat.S_IMODE(mode))
+
+
+class KeyringSource:
+    """The system keyring, through the package `keyring`. Absent, or without a backend, it has nothing.
+
+    Keyrings cannot be listed, and each look-up may ask the user to unlock: an index entry remembers which providers
+    were stored, so that looking for any key asks once.
+    """
+
+    label = "keyring"
+    service = "unified_llm"
+    _INDEX = "__providers__"
+
+    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
+        value = self._read(provider)
+        if not value:
+            return {}
+        try:
+            decoded = json.loads(value)
+        except ValueError:
+            return {"api_key": value}  # stored by hand: `keyring set unified_llm claude`
+        return _fields(decoded) if isinstance(decoded, dict) else {"api_key": value}
+
+    def stored(self) -> list[str]:
+        """The providers saved by `save`."""
+        return [name for name in (self._read(self._INDEX) or "").split(",") if name]
+
+    def save(self, provider: str, fields: Mapping[str, str]) -> None:
+        """Store `fields`. Raises `ConfigurationError` when there is no package or no backend."""
+        keyring = require("keyring", extra="keyring", purpose="the system keyring")
+        merged = {**self.get(provider, ()), **fields}
+        try:
+            keyring.set_password(self.service, provider, json.dumps(merged))
+            keyring.set_password(self.service, self._INDEX, ",".join(sorted({*self.stored(), provider})))
+        except keyring.errors.KeyringError as exc:
+            raise ConfigurationError(
+                f"the system keyring cannot be used: {type(exc).__name__}",
+                hint="use the configuration file instead, or install a keyring backend",
+            ) from exc
+
+    def remove(self, provider: str, names: Sequence[str] = ()) -> bool:
+        """Forget a provider; False when it was not stored."""
+        keyring = self._module()
+        if keyring is None or self._read(provider) is None:
+            return False
+        keyring.delete_password(self.service, provider)
+        keyring.set_password(self.service, self._INDEX, ",".join(sorted({*self.stored()} - {provider})))
+        return True
+
+    def _module(self) -> ModuleType | None:
+        return require("keyring", extra="keyring", purpose="the system keyring") if installed("keyring") else None
+
+    def _read(self, name: str) -> str | None:
+        keyring = self._module()
+        if keyring is None:
+            return None
+        try:
+            value: str | None = keyring.get_password(self.service, name)
+        except keyring.errors.KeyringError as exc:
+            logger.debug("the system keyring cannot be read: %s", type(exc).__name__)
+            return None
+        return value

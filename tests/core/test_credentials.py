@@ -1,0 +1,269 @@
+"""Four sources, one order; nothing shows, nothing is created by reading, nothing is lost by writing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keyring
+import keyring.errors
+import pytest
+from keyring.backend import KeyringBackend
+from pydantic import SecretStr
+
+from unified_llm import ConfigurationError
+from unified_llm.credentials import (
+    ConfigFileSource,
+    CredentialManager,
+    CredentialSource,
+    DotEnvSource,
+    Secret,
+    find_key,
+    missing_key,
+    secret,
+)
+
+KEY = "sk-planted-0123456789"
+
+
+class MemoryKeyring(KeyringBackend):
+    """A keyring that lives as long as the test."""
+
+    priority = 1
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # keyring is half typed
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.kept[service, username]
+
+
+class NoKeyring(KeyringBackend):
+    """A machine without any keyring."""
+
+    priority = 1
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise keyring.errors.NoKeyringError
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise keyring.errors.NoKeyringError
+
+    def delete_password(self, service: str, username: str) -> None:
+        raise keyring.errors.NoKeyringError
+
+
+@pytest.fixture(autouse=True)
+def memory_keyring() -> Iterator[MemoryKeyring]:
+    before, mine = keyring.get_keyring(), MemoryKeyring()
+    keyring.set_keyring(mine)
+    yield mine
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "home" / "config.json"
+    monkeypatch.setenv("UNIFIED_LLM_CONFIG", str(path))
+    return path
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    path.chmod(0o600)
+
+
+def test_the_order_is_explicit_environment_file_keyring(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = CredentialManager()
+    seen: list[tuple[str | None, CredentialSource | None]] = []
+
+    def look() -> None:
+        key = manager.get_api_key("claude")
+        seen.append((key.get_secret_value() if key else None, manager.credential_source("claude")))
+
+    look()
+    manager.set_api_key("claude", "from-keyring", CredentialSource.KEYRING)
+    look()
+    manager.set_api_key("claude", "from-file", CredentialSource.CONFIG_FILE)
+    look()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "from-environment")
+    look()
+    manager.set_api_key("claude", "given")
+    look()
+    assert seen == [
+        (None, None),
+        ("from-keyring", CredentialSource.KEYRING),
+        ("from-file", CredentialSource.CONFIG_FILE),
+        ("from-environment", CredentialSource.ENV),
+        ("given", CredentialSource.EXPLICIT),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"anthropic_api_key": KEY},
+        {"claude_api_key": KEY},
+        {"anthropic_api_key": {"api_key": KEY}},
+        {"ANTHROPIC_API_KEY": KEY},
+        {"claude": {"api_key": KEY}},
+        {"providers": {"anthropic": {"api_key": KEY}}},
+    ],
+)
+def test_flat_and_nested_files_are_read(config: Path, content: dict[str, Any]) -> None:
+    write(config, content)
+    found = find_key("claude", None, ("ANTHROPIC_API_KEY",))
+    assert found == Secret(KEY)
+
+
+def test_other_fields_come_along(config: Path) -> None:
+    write(
+        config, {"openai": {"api_key": KEY, "base_url": "https://x.example/v1", "organization_id": "o", "shoe": "42"}}
+    )
+    assert CredentialManager().get_credentials("openai") == {
+        "api_key": Secret(KEY),
+        "base_url": "https://x.example/v1",
+        "organization_id": "o",
+    }
+
+
+def test_reading_never_creates_a_file(config: Path) -> None:
+    assert CredentialManager().get_configured_providers() == []
+    assert not config.parent.exists()
+
+
+def test_writing_keeps_the_rest_of_the_file_and_the_mode_is_0600(config: Path) -> None:
+    write(config, {"note": "mine", "openai_api_key": "other-key-1234"})
+    CredentialManager().set_api_key("claude", KEY, "configuration file")
+    assert json.loads(config.read_text()) == {
+        "note": "mine",
+        "openai_api_key": "other-key-1234",
+        "claude": {"api_key": KEY},
+    }
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in config.parent.iterdir()] == ["config.json"]
+
+
+def test_a_changed_file_is_read_again(config: Path) -> None:
+    manager = CredentialManager()
+    write(config, {"claude": {"api_key": "first-key"}})
+    assert manager.get_api_key("claude") == Secret("first-key")
+    write(config, {"claude": {"api_key": "second-key!"}})
+    assert manager.get_api_key("claude") == Secret("second-key!")
+
+
+def test_a_half_written_file_is_kept_and_the_error_says_where(config: Path) -> None:
+    broken = '{"claude": {"api_key": "' + KEY
+    write(config, broken)
+    with pytest.raises(ConfigurationError, match="line 1, column") as caught:
+        CredentialManager().set_api_key("openai", "another", "configuration file")
+    assert KEY not in f"{caught.value!r} {caught.value} {caught.value.__cause__}"
+    assert config.read_text() == broken
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '"text"'])
+def test_a_file_that_is_no_object_is_an_error(config: Path, content: str) -> None:
+    write(config, content)
+    with pytest.raises(ConfigurationError, match="not an object"):
+        CredentialManager().get_api_key("claude")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+def test_a_file_others_can_read_is_warned_about(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(config, {"claude": {"api_key": KEY}})
+    config.chmod(0o644)
+    with caplog.at_level(logging.WARNING, "unified_llm"):
+        CredentialManager().get_api_key("claude")
+    assert "chmod 600" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_without_a_keyring_backend_reading_finds_nothing_and_writing_explains(config: Path) -> None:
+    keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]  # as above
+    manager = CredentialManager()
+    assert manager.get_api_key("claude") is None
+    with pytest.raises(ConfigurationError, match="NoKeyringError"):
+        manager.set_api_key("claude", KEY, CredentialSource.KEYRING)
+
+
+def test_credentials_can_be_cleared_everywhere_or_in_one_place(config: Path) -> None:
+    manager = CredentialManager()
+    manager.set_api_key("claude", KEY, CredentialSource.KEYRING)
+    manager.set_api_key("claude", KEY, CredentialSource.CONFIG_FILE)
+    assert manager.clear_credentials("claude", CredentialSource.CONFIG_FILE)
+    assert manager.credential_source("claude") is CredentialSource.KEYRING
+    assert manager.keyring.stored() == ["claude"]
+    assert manager.clear_credentials("claude")
+    assert not manager.is_provider_configured("claude")
+    assert manager.keyring.stored() == []
+    assert not manager.clear_credentials("claude")
+
+
+@pytest.mark.parametrize("bad", ["", "  ", None])
+def test_an_empty_key_is_refused(bad: str | None, config: Path) -> None:
+    with pytest.raises(ConfigurationError, match="empty"):
+        CredentialManager().set_api_key("claude", bad)
+
+
+@pytest.mark.parametrize("bad", ["sk-a\nb", "sk-a\rb", "clé-secrète"])
+def test_a_key_that_cannot_be_a_header_is_refused_without_showing_it(bad: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        secret(bad)
+    assert bad not in str(caught.value)
+
+
+def test_unknown_fields_and_the_environment_are_refused_as_targets(config: Path) -> None:
+    with pytest.raises(ConfigurationError, match="api_kye"):
+        CredentialManager().save_credentials("claude", {"api_kye": KEY})
+    with pytest.raises(ConfigurationError, match="environment"):
+        CredentialManager().set_api_key("claude", KEY, CredentialSource.ENV)
+
+
+def test_a_secret_does_not_show_and_does_not_travel() -> None:
+    hidden = secret(SecretStr(KEY))
+    assert hidden is not None
+    assert KEY not in f"{hidden!r} {hidden} {[hidden]}"
+    assert copy.deepcopy(hidden) is hidden
+    with pytest.raises(TypeError):
+        pickle.dumps(hidden)
+
+
+def test_a_dot_env_file_is_read_only_when_asked(tmp_path: Path, config: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# keys\nexport ANTHROPIC_API_KEY='{KEY}'  \nOTHER=x # note\n", encoding="utf-8")
+    assert find_key("claude", None, ("ANTHROPIC_API_KEY",)) is None
+    assert find_key("claude", None, ("ANTHROPIC_API_KEY",), chain=[DotEnvSource(file)]) == Secret(KEY)
+    assert DotEnvSource(tmp_path / "none").get("claude", ("ANTHROPIC_API_KEY",)) == {}
+
+
+def test_the_missing_key_error_names_the_variable_and_every_other_source(config: Path) -> None:
+    text = str(missing_key("claude", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")))
+    for said in ("ANTHROPIC_API_KEY", "api_key=", str(config), "keyring"):
+        assert said in text
+
+
+def test_a_write_that_fails_leaves_the_old_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(config, {"claude": {"api_key": "old-key-12"}})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        ConfigFileSource().save("claude", {"api_key": KEY})
+    assert json.loads(config.read_text()) == {"claude": {"api_key": "old-key-12"}}
+    assert [p.name for p in config.parent.iterdir()] == ["config.json"]
