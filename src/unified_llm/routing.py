@@ -13,6 +13,7 @@ from unified_llm.credentials import ConfigFileSource, EnvironmentSource, Keyring
 from unified_llm.detection import Detection, detect, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.providers.base import LLMProvider
+from unified_llm.providers.guard import require_allowed
 from unified_llm.providers.registry import (
     PROVIDER_CONFIGS,
     ProviderConfig,
@@ -119,7 +120,7 @@ class Router:
 
     def provider(self, name: str | None = None) -> LLMProvider:
         """The instance of a provider, made on first use."""
-        known = self._instances.get(name or self._current or "")
+        known = self._known(name)
         if known is not None:
             return known
         with self._lock:
@@ -128,7 +129,16 @@ class Router:
                 raise unknown_provider(str(name))
             if wanted not in self._instances:
                 self._instances[wanted] = create_provider(wanted, **self._settings(wanted))
+            require_allowed(wanted)
             return self._instances[wanted]
+
+    def _known(self, name: str | None) -> LLMProvider | None:
+        """The instance that is there already, if it may be used now."""
+        key = name or self._current or ""
+        known = self._instances.get(key)
+        if known is not None:
+            require_allowed(key)
+        return known
 
     def _settings(self, name: str) -> dict[str, Any]:
         """Constructor keywords of a provider: those given, then what the configuration file says."""
@@ -148,7 +158,7 @@ class Router:
 
     async def provider_async(self, name: str | None = None) -> LLMProvider:
         """`provider`; detection and construction happen in a thread."""
-        known = self._instances.get(name or self._current or "")
+        known = self._known(name)
         return known if known is not None else await asyncio.to_thread(self.provider, name)
 
     def _split(self, ref: str | None) -> tuple[str | None, str | None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from unified_llm.errors import ConfigurationError, UnknownProviderError
 from unified_llm.providers.base import LLMProvider
+from unified_llm.providers.guard import require_allowed
 
 __all__ = ["PROVIDER_CONFIGS", "ProviderConfig", "canonical_name", "create_provider", "register_provider"]
 
@@ -165,6 +166,7 @@ def create_provider(name: str, **options: Any) -> LLMProvider:
     canonical = canonical_name(name)
     if canonical is None:
         raise unknown_provider(name)
+    require_allowed(canonical)
     factory = PROVIDER_CONFIGS[canonical].factory
     if isinstance(factory, str):
         module, _, attribute = factory.partition(":")
