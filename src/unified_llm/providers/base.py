@@ -99,7 +99,12 @@ class LLMProvider(ABC):
 
 
 class WireProvider(LLMProvider):
-    """A provider made of a codec and a driver: every method is the same few lines, sync and async."""
+    """A provider made of a codec and a driver: every method is the same few lines, sync and async.
+
+    `cost_per_call` is in USD where it is known without a price list: 0.0 for what runs on this machine, else None.
+    """
+
+    cost_per_call: float | None = None
 
     def __init__(
         self,
@@ -141,6 +146,7 @@ class WireProvider(LLMProvider):
         response = self.chat_codec.decode(reply, request, self.context)
         details = response._d
         details.latency = time.perf_counter() - started
+        details.cost = self.cost_per_call if details.cost is None else details.cost
         details.adjustments = call.adjustments + details.adjustments
         return response
 
@@ -286,6 +292,7 @@ class _StreamRun:
             origin=Origin(provider.context.provider, provider.chat_codec.dialect, self._request.model),
             **{"model": self.accumulator.start.model or self._request.model} | details,
             provider=provider.context.provider,
+            cost=provider.cost_per_call,
             adjustments=self._call.adjustments,
             response_format=self._request.response_format,
             latency=time.perf_counter() - self.started,
