@@ -24,8 +24,9 @@ def keys_of(typed_dict: type) -> dict[str, tuple[Any, bool]]:
     """Each key's type, and whether it is required."""
     found: dict[str, tuple[Any, bool]] = {}
     for name, hint in te.get_type_hints(typed_dict, include_extras=True).items():
-        required = te.get_origin(hint) is te.Required
-        found[name] = (te.get_args(hint)[0] if required or te.get_origin(hint) is te.NotRequired else hint, required)
+        marker = _origin(hint)
+        wrapped = marker is te.Required or marker is te.NotRequired
+        found[name] = (te.get_args(hint)[0] if wrapped else hint, marker is te.Required)
     return found
 
 

@@ -1,0 +1,98 @@
+"""Claude content blocks, usage and stop reasons to our values. Every part keeps its block, exactly as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unified_llm import _json
+from unified_llm.codecs.anthropic_parts import DIALECT
+from unified_llm.messages import Native, Opaque, Part, Text, Thinking, ToolCall
+from unified_llm.responses import Adjustment, FinishReason, Usage
+
+__all__ = ["BlockReader", "finish_of", "transformations", "usage_of"]
+
+_FINISH = {
+    "end_turn": FinishReason.STOP,
+    "max_tokens": FinishReason.LENGTH,
+    "stop_sequence": FinishReason.STOP_SEQUENCE,
+    "tool_use": FinishReason.TOOL_CALLS,
+    "pause_turn": FinishReason.PAUSE,
+    "compaction": FinishReason.PAUSE,
+    "refusal": FinishReason.REFUSAL,
+    "model_context_window_exceeded": FinishReason.CONTEXT_OVERFLOW,
+}
+
+
+def finish_of(native: str | None) -> FinishReason | None:
+    """Our word for a ``stop_reason``; a word we do not know is OTHER."""
+    return None if native is None else _FINISH.get(native, FinishReason.OTHER)
+
+
+def usage_of(native: Mapping[str, Any] | None) -> Usage:
+    """Tokens. Claude counts cached input apart; our `input_tokens` is the sum.
+
+    Source: platform.claude.com, Messages API, ``usage``: total input is the sum of the three figures.
+    """
+    if not native:
+        return Usage()
+    read = _number(native.get("cache_read_input_tokens"))
+    written = _number(native.get("cache_creation_input_tokens"))
+    fresh = _number(native.get("input_tokens"))
+    details = native.get("output_tokens_details")
+    return Usage(
+        input_tokens=None if fresh is None else fresh + (read or 0) + (written or 0),
+        output_tokens=_number(native.get("output_tokens")),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=_number(details.get("thinking_tokens")) if isinstance(details, Mapping) else None,
+        native=native,
+    )
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def transformations(message: Mapping[str, Any]) -> tuple[Adjustment, ...]:
+    """What the server itself left out of the history (thinking of another model or conversation)."""
+    found = message.get("input_transformations")
+    if not isinstance(found, list):
+        return ()
+    return tuple(
+        Adjustment("lost", str(one.get("type", "input")), f"by the server: {one.get('reason', 'no reason given')}")
+        for one in found
+        if isinstance(one, Mapping)
+    )
+
+
+class BlockReader:
+    """Makes parts of finished content blocks of one answer."""
+
+    __slots__ = ("_model", "_provider")
+
+    def __init__(self, provider: str, model: str) -> None:
+        self._provider = provider
+        self._model = model
+
+    def part(self, raw: dict[str, Any], arguments: str | None = None) -> Part:
+        """The part of a block. `arguments` is the JSON text of a streamed tool call, as it came."""
+        native = Native(DIALECT, raw, self._provider, self._model)
+        match raw.get("type"):
+            case "text" if isinstance(raw.get("text"), str):
+                return Text(raw["text"], tuple(raw.get("citations") or ()), native)
+            case "thinking" if isinstance(raw.get("thinking"), str):
+                return Thinking(raw["thinking"], raw.get("signature") or None, None, native)
+            case "redacted_thinking":
+                return Thinking("", None, raw.get("data"), native)
+            case "tool_use" if isinstance(raw.get("name"), str):
+                return _tool_call(raw, arguments, native)
+        return Opaque(native)
+
+
+def _tool_call(raw: dict[str, Any], arguments: str | None, native: Native) -> ToolCall:
+    given = raw.get("input")
+    if arguments is None:
+        arguments = given if isinstance(given, str) else _json.dumps_str(given if given is not None else {})
+    # Only an object may go back as `input`: broken JSON (an answer cut by max_tokens) is rebuilt from the text.
+    return ToolCall(raw["name"], arguments, raw.get("id"), native=native if isinstance(given, dict) else None)

@@ -1,0 +1,91 @@
+"""Exceptions of the `anthropic` SDK and of the HTTP library under it, in the words of our error tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from unified_llm.drivers import failures
+from unified_llm.drivers.urls import Address
+from unified_llm.errors import (
+    APIConnectionError,
+    ConfigurationError,
+    MissingCredentialError,
+    StreamInterruptedError,
+    UnifiedLLMError,
+)
+
+__all__ = ["Translator"]
+
+_OFFICIAL = "https://api.anthropic.com"
+_CREDENTIAL_HINT = "set ANTHROPIC_API_KEY, or pass api_key=... to UnifiedLLM(provider='claude')"
+
+
+class Translator:
+    """Knows the exception classes of the two packages, which are imported lazily, and the address for messages."""
+
+    def __init__(self, anthropic: Any, httpx2: Any, base_url: str | None) -> None:
+        self._anthropic = anthropic
+        self._httpx2 = httpx2
+        self._address = Address.parse(base_url or _OFFICIAL)
+
+    @contextmanager
+    def while_constructing(self) -> Iterator[None]:
+        """Errors of making a client: its credential chain, options it does not know."""
+        try:
+            yield
+        except self._anthropic.AnthropicError as exc:
+            raise MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT) from exc
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"the anthropic SDK refused its options: {exc}") from exc
+
+    def of_request(self, exc: Exception) -> UnifiedLLMError:
+        """What an exchange raised before its answer was there."""
+        cause = exc.__cause__ if isinstance(exc, self._anthropic.APIConnectionError) else exc
+        if isinstance(exc, self._anthropic.APITimeoutError):
+            return self._timed_out(cause, "first byte")
+        if isinstance(exc, self._anthropic.APIConnectionError):
+            return self._not_connected(cause)
+        if isinstance(exc, (self._anthropic.AnthropicError, TypeError)):
+            # TypeError is how the SDK says "could not resolve authentication method"
+            return MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT)
+        return APIConnectionError(f"the request to {self._address.label} failed: {exc!r}")
+
+    def of_body(self, exc: Exception, status: int) -> UnifiedLLMError:
+        """What reading a streamed body raised; these are not the SDK's exceptions but the HTTP library's."""
+        if isinstance(exc, self._httpx2.TimeoutException):
+            return self._timed_out(exc, "next byte")
+        return StreamInterruptedError(
+            f"{self._address.label} broke off its answer: {exc}",
+            status=status,
+            hint="the answer is incomplete; ask again, and see the server's log if it keeps happening",
+        )
+
+    def _timed_out(self, cause: BaseException | None, phase: failures.Phase) -> UnifiedLLMError:
+        if isinstance(cause, self._httpx2.ConnectTimeout):
+            phase = "connect"
+        elif isinstance(cause, self._httpx2.PoolTimeout):
+            phase = "pool"
+        return failures.timed_out(self._address, phase, self._limit(cause, phase))
+
+    def _limit(self, cause: BaseException | None, phase: failures.Phase) -> float:
+        """The limit that passed, as the request was sent with it."""
+        request = getattr(cause, "_request", None)
+        limits = request.extensions.get("timeout", {}) if request is not None else {}
+        name = {"connect": "connect", "pool": "pool"}.get(phase, "read")
+        return float(limits.get(name) or failures.PROGRESS_SECONDS)
+
+    def _not_connected(self, cause: BaseException | None) -> APIConnectionError:
+        if isinstance(cause, self._httpx2.ConnectError):
+            return failures.connect_failed(self._address, _root(cause))
+        return failures.lost(self._address, cause)
+
+
+def _root(exc: BaseException) -> BaseException:
+    """The operating system's or TLS error at the bottom of a chain, else the bottom itself."""
+    while True:
+        below = exc.__cause__ or exc.__context__
+        if below is None or isinstance(exc, OSError):
+            return exc
+        exc = below
