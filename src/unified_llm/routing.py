@@ -161,9 +161,16 @@ class Router:
         known = self._known(name)
         return known if known is not None else await asyncio.to_thread(self.provider, name)
 
+    def _split_ref(self, ref: str | None) -> tuple[str | None, str | None]:
+        """`split_model_ref`; a provider given as an object counts under its name, as `ModelInfo.ref` writes it."""
+        prefix, colon, rest = (ref or "").partition(":")
+        if colon and prefix in self._instances:
+            return prefix, rest or None
+        return split_model_ref(ref)
+
     def _split(self, ref: str | None) -> tuple[str | None, str | None]:
         """Provider (None: the current one) and model named by `ref`, else by the client, else by UNIFIED_LLM_MODEL."""
-        name, model = split_model_ref(ref)
+        name, model = self._split_ref(ref)
         if name is None and model is None:
             model = self.model
         if name is None and model is None:
@@ -183,7 +190,7 @@ class Router:
 
     async def chat_target_async(self, ref: str | None) -> tuple[LLMProvider, str]:
         """`chat_target`, without blocking the event loop."""
-        if self._current is None:
+        if self._current is None and self._split_ref(ref)[0] is None:
             await asyncio.to_thread(self.current_name)
         name, model = self._split(ref)
         provider = await self.provider_async(name)
@@ -204,13 +211,13 @@ class Router:
 
     def embed_target(self, ref: str | None) -> tuple[LLMProvider, str]:
         """Provider and model id for embeddings: `ref`, else the client's embed_model, else the provider's default."""
-        name, model = split_model_ref(ref or self.embed_model)
+        name, model = self._split_ref(ref or self.embed_model)
         provider = self.provider(name)
         return provider, self._embedding_model(model, name or self.current_name(), provider)
 
     async def embed_target_async(self, ref: str | None) -> tuple[LLMProvider, str]:
         """`embed_target`, without blocking the event loop."""
-        name, model = split_model_ref(ref or self.embed_model)
+        name, model = self._split_ref(ref or self.embed_model)
         provider = await self.provider_async(name)
         if model is None:
             model = await asyncio.to_thread(self._embedding_model, None, name or self.current_name(), provider)
