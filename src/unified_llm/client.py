@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, Union, overload
+from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
 from unified_llm import attachments
 from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
@@ -60,6 +60,8 @@ class UnifiedLLM:
     The client may be shared by threads and used from several event loops.
     """
 
+    _router_type: ClassVar[type[Router]] = Router
+
     def __init__(
         self,
         provider: str | LLMProvider | type[LLMProvider] = "auto",
@@ -75,7 +77,7 @@ class UnifiedLLM:
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
         self.config = config or ModelConfig()
-        self._router = Router(
+        self._router = self._router_type(
             provider,
             model=model or self.config.model_name,
             embed_model=embed_model,
