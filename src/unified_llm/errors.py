@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unified_llm.responses import ChatResponse
+    from unified_llm.responses import Attempt, ChatResponse
 
 __all__ = [
     "APIConnectionError",
@@ -101,6 +101,7 @@ class UnifiedLLMError(Exception):
         code: the server's own error code or type, or None.
         body: the server's error body (decoded JSON or text, redacted), or None.
         partial: what had arrived before the failure, as a `ChatResponse`, or None.
+        attempts: every failed attempt of this call, the last one included, when there were retries or fallbacks.
     """
 
     retryable: bool = False
@@ -132,6 +133,7 @@ class UnifiedLLMError(Exception):
         self.body = redact(body) if isinstance(body, str) else body
         self.headers = headers
         self.partial = partial
+        self.attempts: tuple[Attempt, ...] = ()
         if retryable is not None:
             self.retryable = retryable
         super().__init__(self.message)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adjustment",
+    "Attempt",
     "Capability",
     "ChatResponse",
     "Embedding",
@@ -60,6 +61,20 @@ class Adjustment:
     kind: Literal["dropped", "changed", "lost"]
     what: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call that failed before the one that answered (or before the error was raised).
+
+    `error` is the class name, `reason` its message, without secrets.
+    """
+
+    provider: str
+    model: str | None
+    error: str
+    reason: str
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +129,7 @@ class _Details:
     usage: Usage = field(default_factory=Usage)
     cost: float | None = None
     adjustments: tuple[Adjustment, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None
     response_id: str | None = None
     latency: float | None = None
@@ -134,6 +150,7 @@ class ChatResponse(str):
         model: model id that answered (the served one when the server says); provider: provider name.
         finish_reason: `FinishReason` or None; native_finish_reason: the server's word.
         adjustments: what was asked for and could not be done as asked.
+        attempts: what failed before this answer (retries, fallbacks), in order.
         request_id, response_id: ids given by the server, or None.
         latency, time_to_first_token: seconds, or None.
         raw: the server's answer decoded from JSON; for a stream None.
@@ -210,6 +227,10 @@ class ChatResponse(str):
         return self._d.adjustments
 
     @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return self._d.attempts
+
+    @property
     def request_id(self) -> str | None:
         return self._d.request_id
 
@@ -271,6 +292,7 @@ class ChatResponse(str):
             "request_id": d.request_id,
             "response_id": d.response_id,
             "adjustments": [asdict(a) for a in d.adjustments],
+            "attempts": [asdict(a) for a in d.attempts],
         }
         return {k: v for k, v in values.items() if v is not None and v != [] and v != {}}
 

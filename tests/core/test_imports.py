@@ -50,7 +50,7 @@ FLOORS: list[set[str]] = [
     {"local_models", "offline"},
     {"drivers"},
     {"providers"},
-    {"detection", "preparation", "conversations"},
+    {"detection", "preparation", "conversations", "policy"},
     {"routing"},
     {"client"},
     {"testing", "cli"},
