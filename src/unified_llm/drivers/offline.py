@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -72,14 +72,8 @@ class _Reply:
         self._call = call
         self._patience = patience
         self._exchange: Exchange | None = None
-
-    @property
-    def status(self) -> int:
-        return self._started.status
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return self._started.headers
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
 
     @property
     def _started(self) -> Exchange:
@@ -89,6 +83,7 @@ class _Reply:
 
     def _start(self) -> None:
         self._exchange = self._server.answer(self._call)
+        self.status, self.headers = self._exchange.status, self._exchange.headers
 
     def _wait(self, pause: Pause) -> float:
         """Seconds to wait; when that is longer than the patience, the caller waits that and then gives up."""

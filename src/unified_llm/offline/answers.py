@@ -54,17 +54,17 @@ def _digest(request: RecordedRequest) -> str:
 
 
 def _wants_thinking(body: Mapping[str, Any]) -> bool:
-    effort = body.get("reasoning_effort") or (body.get("reasoning") or {}).get("effort")
-    if effort is not None:
-        return bool(effort != "none")
-    thinking = body.get("thinking")
-    if isinstance(thinking, Mapping):
-        return thinking.get("type") != "disabled"
-    return bool(thinking) or bool((body.get("chat_template_kwargs") or {}).get("enable_thinking"))
+    thinking, effort = body.get("thinking") or {}, body.get("reasoning_effort")
+    if thinking.get("type") == "disabled" or effort == "none":
+        return False
+    return bool(thinking or effort)
 
 
 def _thinking(request: RecordedRequest) -> str:
-    return f"I do not think, I am not a model. I was asked: {_clipped(request.prompt)}"
+    """Something to show as reasoning, within the budget when there is one."""
+    budget = (request.body.get("thinking") or {}).get("budget_tokens")
+    text = f"I do not think, I am not a model. I was asked: {_clipped(request.prompt)}"
+    return "".join(split_text(text)[:budget])
 
 
 def _structured(request: RecordedRequest, seed: int) -> str | None:

@@ -23,16 +23,17 @@ __all__ = ["DEFAULT_DIMENSIONS", "embed_text"]
 DEFAULT_DIMENSIONS = 256
 
 _WORD = re.compile(r"\w+")
-_SHORT_WORD = 3  # "the", "of", "is", "le", "und": the words every text has are short in most languages
-_WEIGHTS = {"word": 1.0, "short": 0.2, "pair": 0.5, "gram": 0.3}
+_SHORT_WORD = 3  # "the", "of", "is", "le", "und": the words that every text has are short in most languages
+_SHORT_WEIGHT = 0.25
+_PAIR_WEIGHT = 0.5
+_GRAM_WEIGHT = 0.3
 
 
 def embed_text(text: str, dimensions: int = DEFAULT_DIMENSIONS) -> array[float]:
     """The vector of `text`: `dimensions` float32 numbers, length (L2 norm) 1."""
     sums = [0.0] * dimensions
-    for (kind, feature), count in Counter(_features(text)).items():
-        code = _code(kind, feature)
-        weight = _WEIGHTS[kind] * (1.0 + math.log(count))  # a word said ten times is not ten times as important
+    for feature, weight in _features(text):
+        code = _code(feature)
         sums[(code >> 1) % dimensions] += weight if code & 1 else -weight
     norm = math.sqrt(sum(s * s for s in sums))
     if norm == 0.0:  # signs may cancel out when there are very few dimensions
@@ -40,22 +41,22 @@ def embed_text(text: str, dimensions: int = DEFAULT_DIMENSIONS) -> array[float]:
     return array("f", [s / norm for s in sums])
 
 
-def _features(text: str) -> Iterator[tuple[str, str]]:
+def _features(text: str) -> Iterator[tuple[str, float]]:
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     if not words:
-        yield "word", f"\0{text.strip()}"  # nothing but punctuation or blanks: still a vector, its own
+        yield f"blank {text.strip()}", 1.0  # nothing but punctuation or blanks: still a vector, its own
         return
-    for word in words:
-        yield ("short" if len(word) <= _SHORT_WORD else "word"), word
-        yield from (("gram", gram) for gram in _grams(word))
-    for first, second in pairwise(words):
-        yield "pair", f"{first} {second}"
+    for word, count in Counter(words).items():
+        weight = 1.0 + math.log(count)  # a word said ten times is not ten times as important
+        if len(word) <= _SHORT_WORD and word.isascii():
+            weight *= _SHORT_WEIGHT
+        yield f"word {word}", weight
+        yield from ((f"gram {gram}", weight * _GRAM_WEIGHT) for gram in _grams(word))
+    yield from ((f"pair {first} {second}", _PAIR_WEIGHT) for first, second in pairwise(words))
 
 
 def _grams(word: str) -> Iterator[str]:
-    """Runs of three and four characters, word ends marked: "cats" and "cat" share "^ca", "cat", "^cat"."""
-    if len(word) <= _SHORT_WORD and word.isascii():
-        return
+    """Runs of three and four characters, word ends marked: "cats" and "cat" share "^ca", "cat" and "^cat"."""
     marked = f"^{word}$"
     for size in (3, 4):
         for start in range(len(marked) - size + 1):
@@ -63,6 +64,5 @@ def _grams(word: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=65536)
-def _code(kind: str, feature: str) -> int:
-    digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8, person=kind.encode())
-    return int.from_bytes(digest.digest(), "big")
+def _code(feature: str) -> int:
+    return int.from_bytes(hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

@@ -1,0 +1,103 @@
+"""`FakeLLM`: a `UnifiedLLM` whose answers a test writes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from unified_llm.client import UnifiedLLM
+from unified_llm.detection import split_model_ref
+from unified_llm.offline.requests import RecordedRequest
+from unified_llm.offline.script import Script, ScriptLike, Step
+from unified_llm.providers.base import LLMProvider
+from unified_llm.providers.offline import OfflineProvider
+from unified_llm.routing import Router
+
+__all__ = ["FakeLLM", "scripted"]
+
+
+class _OneProvider(Router):
+    """Gives the same provider whatever is named: a test double stands in for all of them."""
+
+    def _choose(self, provider: str | LLMProvider | type[LLMProvider], options: dict[str, Any]) -> None:
+        _, self.model = split_model_ref(self.model)
+        super()._choose(provider, options)
+
+    def provider(self, name: str | None = None) -> LLMProvider:
+        return super().provider("offline")
+
+    async def provider_async(self, name: str | None = None) -> LLMProvider:
+        return super().provider("offline")
+
+
+class FakeLLM(UnifiedLLM):
+    """A client that answers with `steps`, in order, and remembers what it was asked.
+
+    A step is a text, a `ToolCall` (or a list of them), a mapping or pydantic object (answered as JSON), a `Reply` for
+    details (thinking, usage, delays, cuts), a `Failure` (an error status), an exception (the connection fails), or
+    a function from the `RecordedRequest` to a step.
+
+    Every model reference is answered here, also ``claude:...``: no provider but this one is ever made.
+
+    Args:
+        steps: answers of the chat requests. None at all: the usual answers of the offline provider.
+        then: what follows the last step: "error" (`ConfigurationError`, so that a call too much fails the test),
+            "echo" (the usual answers) or "repeat" (the steps again).
+        embed_script: answers of embedding requests, as for `OfflineProvider`.
+        models, context_window, delay, chunk_delay: as for `OfflineProvider`.
+        model, embed_model, config: as for `UnifiedLLM`.
+
+    >>> llm = FakeLLM("Hello!", {"city": "Paris"})
+    >>> str(llm.chat("Hi"))
+    'Hello!'
+    >>> str(llm.chat("Where?", model="claude:claude-sonnet-5-5"))
+    '{"city":"Paris"}'
+    >>> [request.prompt for request in llm.requests]
+    ['Hi', 'Where?']
+    """
+
+    _router_type = _OneProvider
+
+    def __init__(
+        self,
+        *steps: Step,
+        then: Literal["error", "echo", "repeat"] = "error",
+        embed_script: ScriptLike = None,
+        **options: Any,
+    ) -> None:
+        self.script = Script(steps, then=then if steps else "echo")
+        super().__init__(provider="offline", script=self.script, embed_script=embed_script, **options)
+
+    @property
+    def provider(self) -> OfflineProvider:
+        """The provider that answers."""
+        provider = self._router.provider()
+        assert isinstance(provider, OfflineProvider)  # noqa: S101  # `_OneProvider` knows no other
+        return provider
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Everything that was asked so far, oldest first (`kind` tells chats from embeddings)."""
+        return self.provider.requests
+
+    @property
+    def last_request(self) -> RecordedRequest:
+        """The latest request.
+
+        Raises:
+            AssertionError: there was none.
+        """
+        requests = self.requests
+        if not requests:
+            raise AssertionError("the FakeLLM was never asked anything")
+        return requests[-1]
+
+    def assert_script_used(self) -> None:
+        """Raise AssertionError when steps are left: the application made fewer calls than the test expected."""
+        if self.script.left:
+            unused = self.script.steps[self.script.used :]
+            raise AssertionError(f"{self.script.left} of {len(self.script.steps)} steps were not used: {unused!r}")
+
+
+def scripted(*steps: Step, then: Literal["error", "echo", "repeat"] = "error", **options: Any) -> FakeLLM:
+    """``FakeLLM(*steps, ...)``, for those who like to read ``llm = scripted("Hello!")``."""
+    return FakeLLM(*steps, then=then, **options)
