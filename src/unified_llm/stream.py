@@ -195,7 +195,8 @@ class Accumulator:
         if kind == "thinking_delta":
             return Thinking(text)
         call_id, name = self._names.get(index, ("", ""))
-        return ToolCall(name, text, call_id)
+        # The call has not ended: without any argument yet, it must not look like a call that needs none.
+        return ToolCall(name, text if text.strip() else "{", call_id)
 
     def parts(self) -> tuple[Part, ...]:
         """The parts so far, in order; unfinished ones hold what has arrived."""

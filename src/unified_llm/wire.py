@@ -9,7 +9,7 @@ from typing import NamedTuple
 from unified_llm.errors import StreamInterruptedError
 from unified_llm.responses import Adjustment
 
-__all__ = ["LineSplitter", "SSEEvent", "SSESplitter", "WireCall", "WireReply"]
+__all__ = ["LineSplitter", "SSEEvent", "SSESplitter", "WireCall", "WireReply", "parse_event"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 
@@ -69,8 +69,15 @@ class SSESplitter:
 
     def feed(self, chunk: bytes) -> list[SSEEvent]:
         """Add bytes; return the events they complete."""
-        if not chunk:
-            return []
+        events = []
+        for block in self.blocks(chunk):
+            event = parse_event(block)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def blocks(self, chunk: bytes) -> list[bytes]:
+        """`feed`, without taking the events apart (see `parse_event`): for dialects that use ``data:`` alone."""
         if not self._started:
             chunk = self._strip_bom(chunk)
             if not self._started:
@@ -83,17 +90,12 @@ class SSESplitter:
             return []
         *blocks, rest = buffer.split(b"\n\n")
         self._keep(rest)
-        events = []
-        for block in blocks:
-            event = _parse_block(block)
-            if event is not None:
-                events.append(event)
-        return events
+        return blocks
 
     def close(self) -> list[SSEEvent]:
         """Return the event left without a blank line, if there is one."""
         rest, self._buffer = self._buffer, b""
-        event = _parse_block(rest.strip(b"\n")) if rest.strip() else None
+        event = parse_event(rest.strip(b"\n")) if rest.strip() else None
         return [] if event is None else [event]
 
     def _keep(self, rest: bytes) -> None:
@@ -125,7 +127,8 @@ class SSESplitter:
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _parse_block(block: bytes) -> SSEEvent | None:
+def parse_event(block: bytes) -> SSEEvent | None:
+    """The event in a block of lines, or None when it has no data (comments, keep-alives)."""
     if block.startswith(b"data: ") and b"\n" not in block:  # what nearly every chunk looks like
         return SSEEvent(b"", block[6:])
     event = b""

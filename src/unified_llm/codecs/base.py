@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,11 +27,14 @@ class CodecContext:
 class StreamDecoder(Protocol):
     """Turns the bytes of one streamed answer into events, whatever the cuts of the network are."""
 
-    def feed(self, chunk: bytes) -> list[StreamEvent]:
-        """Events completed by `chunk`. Raises a `UnifiedLLMError` for an error event inside the stream."""
+    def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
+        """Events completed by `chunk`; iterate it once, at once.
+
+        An error inside the stream is raised, while iterating where events came before it, so that none is lost.
+        """
         ...
 
-    def close(self) -> list[StreamEvent]:
+    def close(self) -> Iterable[StreamEvent]:
         """The last events, `Finish` included (never `StreamEnd`: the caller adds it).
 
         Raises:
