@@ -213,11 +213,13 @@ def chunks(say: Say, body: Mapping[str, Any], quirks: Quirks, number: int) -> It
 
 def _deltas(say: Say, quirks: Quirks) -> Iterator[dict[str, Any]]:
     content, more = _reasoning(say, quirks)
+    details = more.pop("reasoning_details", None)
     for name, value in more.items():
-        if isinstance(value, str):
-            yield from ({name: piece} for piece in _pieces(value))
-        else:
-            yield {name: value}
+        for piece in _pieces(value):
+            whole = [{**d, "text": piece, "signature": None} for d in details or ()]
+            yield {name: piece, **({"reasoning_details": whole} if details else {})}
+    if details:  # the signature comes last, without a text
+        yield {"reasoning_details": [{**d, "text": ""} for d in details]}
     for part in content if isinstance(content, list) else ():
         yield {"content": [part]} if part["type"] == "thinking" else {"content": part["text"]}
     if isinstance(content, str):

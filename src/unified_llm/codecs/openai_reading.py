@@ -1,0 +1,247 @@
+"""What whole and streamed answers of the OpenAI chat dialect share: usage, finish reasons, reasoning, calls."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from unified_llm import _json
+from unified_llm.codecs.openai_draft import DIALECT
+from unified_llm.message_formats import split_data_url
+from unified_llm.messages import Audio, Image, Native, Opaque, ToolCall, new_id
+from unified_llm.requests import ChatRequest
+from unified_llm.responses import FinishReason, Usage
+
+__all__ = [
+    "arguments_text",
+    "call_extras",
+    "content_pieces",
+    "details_text",
+    "finish_reason",
+    "is_complete",
+    "known_call_ids",
+    "merge_details",
+    "message_extra",
+    "read_audio",
+    "read_image",
+    "read_usage",
+    "reasoning_text",
+    "tool_call",
+]
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "eos_token": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP_SEQUENCE,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "model_length": FinishReason.CONTEXT_OVERFLOW,  # Mistral: the window is full, not the limit reached
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "tool_use": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+    "content_filter": FinishReason.CONTENT_FILTER,
+    "safety": FinishReason.CONTENT_FILTER,
+    "recitation": FinishReason.CONTENT_FILTER,
+    "refusal": FinishReason.REFUSAL,
+    "abort": FinishReason.CANCELLED,  # vLLM, SGLang, AnythingLLM
+    "cancelled": FinishReason.CANCELLED,
+    "error": FinishReason.ERROR,
+    "malformed_function_call": FinishReason.ERROR,
+    "insufficient_system_resource": FinishReason.ERROR,  # DeepSeek
+}
+_ENDED = (FinishReason.STOP, FinishReason.STOP_SEQUENCE, FinishReason.TOOL_CALLS, None)
+_CALL_FIELDS = frozenset({"id", "index", "type", "function"})
+
+
+def finish_reason(native: str | None, choice: Mapping[str, Any], *, calls: bool, refused: bool) -> FinishReason | None:
+    """The server's word in our vocabulary. "stop" with calls means calls: many servers never say ``tool_calls``."""
+    if native is None:
+        return FinishReason.TOOL_CALLS if calls else None
+    reason = _FINISH.get(native.lower(), FinishReason.OTHER)
+    if reason is FinishReason.STOP:
+        if calls:
+            return FinishReason.TOOL_CALLS
+        if refused:
+            return FinishReason.REFUSAL
+        if isinstance(choice.get("stop_reason"), str):  # vLLM: the stop sequence that was met
+            return FinishReason.STOP_SEQUENCE
+    return reason
+
+
+def is_complete(reason: FinishReason | None) -> bool:
+    """Whether generation ended by itself, so that what was said last is whole."""
+    return reason in _ENDED
+
+
+# -- usage ------------------------------------------------------------------------------------------------------------
+
+
+def read_usage(value: Mapping[str, Any]) -> Usage | None:
+    """The usage in a body or chunk, or None when it has none. llama.cpp's ``timings`` stand in for a missing one."""
+    usage = value.get("usage") or (value.get("x_groq") or {}).get("usage")
+    timings = value.get("timings")
+    if isinstance(usage, dict):
+        return _usage(usage, timings)
+    if isinstance(timings, dict) and _count(timings.get("predicted_n")) is not None:
+        cached = _count(timings.get("cache_n"))
+        fresh = _count(timings.get("prompt_n"))
+        whole = None if fresh is None else fresh + (cached or 0)
+        return Usage(whole, _count(timings["predicted_n"]), cached, native={"timings": timings})
+    return None
+
+
+def _usage(usage: dict[str, Any], timings: Any) -> Usage:
+    prompt = usage.get("prompt_tokens_details") or {}
+    completion = usage.get("completion_tokens_details") or {}
+    given, taken = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    reasoning = _first(completion.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    total = _count(usage.get("total_tokens"))
+    if reasoning and given is not None and taken is not None and total == given + taken + reasoning:
+        taken += reasoning  # xAI counts reasoning beside the completion
+    return Usage(
+        given,
+        taken,
+        _first(prompt.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")),
+        _first(prompt.get("cache_write_tokens"), usage.get("cache_creation_input_tokens")),
+        reasoning,
+        native=usage | {"timings": timings} if isinstance(timings, dict) else usage,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _first(*values: Any) -> int | None:
+    return next((v for v in map(_count, values) if v is not None), None)
+
+
+# -- reasoning and content --------------------------------------------------------------------------------------------
+
+
+def reasoning_text(message: Mapping[str, Any], *, details: bool = True) -> str:
+    """The readable reasoning of a message or delta, whichever field it is in; `details` allows OpenRouter's."""
+    for name in ("reasoning_content", "reasoning"):
+        text = message.get(name)
+        if text and isinstance(text, str):
+            return text
+    return details_text(message.get("reasoning_details")) if details else ""
+
+
+def details_text(details: Any) -> str:
+    """The readable text in OpenRouter's ``reasoning_details``."""
+    if not isinstance(details, list):
+        return ""
+    return "".join(str(d.get("text") or d.get("summary") or "") for d in details if isinstance(d, dict))
+
+
+def merge_details(known: list[dict[str, Any]], details: Any) -> None:
+    """Add streamed ``reasoning_details`` to those before: pieces of one detail share ``index`` and ``type``."""
+    for detail in details if isinstance(details, list) else ():
+        if not isinstance(detail, dict):
+            continue
+        last = known[-1] if known else None
+        if last is None or any(last.get(k) != detail.get(k) for k in ("index", "type")):
+            known.append(dict(detail))
+            continue
+        for name, value in detail.items():
+            if name in ("text", "summary", "data") and isinstance(value, str):
+                last[name] = (last.get(name) or "") + value
+            elif value is not None:
+                last[name] = value
+
+
+def content_pieces(content: Any) -> list[tuple[str, str]]:
+    """(``thinking`` or ``text``, text) of content given as a list of parts (Mistral)."""
+    pieces: list[tuple[str, str]] = []
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, str):
+            pieces.append(("text", part))
+        elif isinstance(part, dict) and part.get("type") == "thinking":
+            pieces += (("thinking", text) for _, text in content_pieces(_as_list(part.get("thinking"))))
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            pieces.append(("text", part["text"]))
+    return [p for p in pieces if p[1]]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def message_extra(name: str, value: Any, provider: str, model: str | None) -> Opaque:
+    """A field of the message that must return to the server unchanged, as a part."""
+    return Opaque(Native(DIALECT, {"type": name, name: value}, provider, model))
+
+
+def read_image(image: Any) -> Image | None:
+    """An image that the model made (OpenRouter's ``images``), or None when it is not readable."""
+    url = (image.get("image_url") or {}).get("url") if isinstance(image, dict) else None
+    if not isinstance(url, str):
+        return None
+    if not url.startswith("data:"):
+        return Image(url=url)
+    data, media_type = split_data_url(url)
+    return Image(data=data, media_type=media_type)
+
+
+def read_audio(audio: Any) -> tuple[Audio | None, str]:
+    """Spoken output and its transcript."""
+    if not isinstance(audio, dict):
+        return None, ""
+    transcript = audio.get("transcript") or ""
+    try:
+        data = base64.b64decode(audio.get("data") or "")
+    except (binascii.Error, ValueError):
+        return None, transcript
+    return (Audio(data=data, file_id=audio.get("id")) if data else None), transcript
+
+
+# -- tool calls -------------------------------------------------------------------------------------------------------
+
+
+def known_call_ids(request: ChatRequest) -> set[str]:
+    """Ids of the calls in the history: a new call must not have one of them."""
+    return {call.id for message in request.messages for call in message.tool_calls}
+
+
+def arguments_text(arguments: Any) -> str:
+    """Arguments as JSON text: servers send text, an object, or nothing."""
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else _json.dumps_str(arguments)
+
+
+def tool_call(
+    name: str,
+    arguments: str,
+    call_id: str | None,
+    *,
+    taken: set[str],
+    extras: Mapping[str, Any],
+    provider: str,
+    model: str | None,
+    cut: bool = False,
+) -> ToolCall:
+    """A finished call. A missing or repeated id is replaced; what only this server understands is kept in `native`.
+
+    `cut` says that generation stopped inside the call. No arguments at all would then look like a call without
+    arguments, so an opening brace stands for what is missing: it never parses.
+    """
+    unique = call_id if call_id and call_id not in taken else new_id()
+    taken.add(unique)
+    if cut and not arguments.strip():
+        arguments = "{"
+    native = None
+    if extras:
+        function = {"name": name, "arguments": arguments}
+        native = Native(DIALECT, {**extras, "id": unique, "type": "function", "function": function}, provider, model)
+    return ToolCall(name, arguments, unique, native=native)
+
+
+def call_extras(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a call besides the documented ones: Gemini's ``extra_content`` with its thought signature."""
+    return {k: v for k, v in raw.items() if k not in _CALL_FIELDS and v is not None}

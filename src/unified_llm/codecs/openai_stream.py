@@ -1,0 +1,397 @@
+"""The streamed answer of ``chat/completions`` as events, whatever the cuts of the network and the server's habits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import orjson
+
+from unified_llm import _json
+from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
+from unified_llm.codecs.openai_body import BodySniffer
+from unified_llm.codecs.openai_calls import CallAssembler
+from unified_llm.codecs.openai_reading import (
+    content_pieces,
+    finish_reason,
+    is_complete,
+    known_call_ids,
+    merge_details,
+    message_extra,
+    read_audio,
+    read_image,
+    read_usage,
+    reasoning_text,
+)
+from unified_llm.codecs.think_tags import ThinkTagSplitter
+from unified_llm.errors import ResponseError, StreamInterruptedError, UnifiedLLMError
+from unified_llm.messages import Part, Text, Thinking
+from unified_llm.requests import ChatRequest
+from unified_llm.stream import (
+    CitationDelta,
+    Finish,
+    PartEnd,
+    StreamEvent,
+    StreamStart,
+    TextDelta,
+    ThinkingDelta,
+    UsageUpdate,
+)
+
+__all__ = ["OpenAIStreamDecoder"]
+
+
+class OpenAIStreamDecoder:
+    """Bytes in, events out. Text and thinking become parts in the order in which they change over.
+
+    An error inside the stream is raised after the events before it were given out: iterate what `feed` returns.
+    """
+
+    __slots__ = (
+        "_body",
+        "_calls",
+        "_choice",
+        "_citations",
+        "_context",
+        "_details",
+        "_extras",
+        "_fast",
+        "_finish",
+        "_headers",
+        "_kind",
+        "_many",
+        "_media",
+        "_model",
+        "_part",
+        "_parts",
+        "_pieces",
+        "_reasoned",
+        "_refused",
+        "_request",
+        "_secrets",
+        "_started",
+        "_tags",
+        "_told_usage",
+        "_usage",
+        "done",
+    )
+
+    def __init__(
+        self, headers: Mapping[str, str], request: ChatRequest, context: CodecContext, secrets: Sequence[str] = ()
+    ) -> None:
+        self._headers = headers
+        self._request = request
+        self._context = context
+        self._secrets = secrets
+        self._body = BodySniffer(headers, request, context, secrets)
+        self._tags = ThinkTagSplitter() if context.profile.think_tags else None
+        self._many = _asks_for_many(request)
+        self._calls = CallAssembler(known_call_ids(request))
+        self._parts = 0  # parts begun so far
+        self._part = 0  # number of the open text or thinking part
+        self._kind = ""  # "text" or "thinking" while such a part is open
+        self._pieces: list[str] = []
+        self._fast = False  # whether a plain content delta needs no more than being passed on
+        self._started = False
+        self._model: str | None = None
+        self._finish: str | None = None
+        self._choice: Mapping[str, Any] = {}
+        self._refused = False
+        self._reasoned = False  # whether reasoning came as a text of its own: then details only repeat it
+        self._citations: list[Any] = []
+        self._details: list[dict[str, Any]] = []
+        self._extras: dict[str, Any] = {}
+        self._media: list[Part] = []
+        self._usage: dict[str, Any] | None = None
+        self._told_usage = False
+        self.done = False
+
+    # -- feeding ----------------------------------------------------------------------------------------------------
+
+    def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
+        """Events completed by `chunk`.
+
+        Raises:
+            UnifiedLLMError: while iterating, after the events before it: the server sent an error or nonsense.
+        """
+        events: list[StreamEvent] = []
+        try:
+            for data in self._body.feed(chunk):
+                self._take(data, events)
+        except UnifiedLLMError as exc:
+            return _then_raise(events, exc)
+        return events
+
+    def close(self) -> Iterable[StreamEvent]:
+        """The last events, `Finish` included.
+
+        Raises:
+            StreamInterruptedError: the stream stopped before its end.
+            ResponseError: it was no stream at all.
+        """
+        events: list[StreamEvent] = []
+        try:
+            whole = self._body.whole_answer()
+            if whole is not None:
+                return whole
+            self._take_rest(events)
+            if not self.done:
+                self._end_of_body(events)
+        except UnifiedLLMError as exc:
+            return _then_raise(events, exc)
+        return events
+
+    def _take_rest(self, events: list[StreamEvent]) -> None:
+        """The last event, if the server left out the blank line after it. If it is cut, it does not count."""
+        for data in self._body.rest():
+            if data.strip() == b"[DONE]" or _is_json(data):
+                self._take(data, events)
+
+    def _end_of_body(self, events: list[StreamEvent]) -> None:
+        if self._finish is not None or (self._context.profile.eof_ends_stream and self._started):
+            self._finalize(events)
+            return
+        self._flush_tags(events)
+        if self._parts:
+            raise StreamInterruptedError(
+                f"the stream of {self._context.provider} ended in the middle of the answer",
+                hint="the connection or the server broke: try again; .partial holds what arrived",
+                **self._where(),
+            )
+        raise StreamInterruptedError(
+            f"the stream of {self._context.provider} ended before it said anything",
+            hint="try again; LM Studio and some proxies do this when the prompt does not fit the context window",
+            **self._where(),
+        )
+
+    def _where(self) -> dict[str, Any]:
+        return {"provider": self._context.provider, "request_id": request_id_of(self._headers)}
+
+    # -- one event --------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes, events: list[StreamEvent]) -> None:
+        """One ``data:`` payload. Nearly all of them are a single piece of text: that path is short on purpose."""
+        try:
+            value = orjson.loads(data)
+        except ValueError:
+            self._take_odd(data, events)
+            return
+        if self._fast:
+            try:
+                choice = value["choices"][0]
+                delta = choice["delta"]
+                text = delta["content"]
+                if (
+                    text
+                    and type(text) is str
+                    and choice.get("finish_reason") is None
+                    and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
+                ):
+                    if value.get("usage") is not None:
+                        self._usage = value
+                    self._pieces.append(text)
+                    events.append(TextDelta(text, self._part))
+                    return
+            except (KeyError, IndexError, TypeError, AttributeError):
+                pass  # not that simple: the general path decides what it is
+        self._take_value(value, events)
+
+    def _take_odd(self, data: bytes, events: list[StreamEvent]) -> None:
+        """A payload that is no strict JSON: the end mark, a keep-alive, or JSON with NaN or broken characters."""
+        if self.done or not data.strip():
+            return
+        if data.strip() == b"[DONE]":
+            self._finalize(events)
+            return
+        try:
+            value = _json.loads(data)
+        except ValueError as exc:
+            raise self._nonsense(data, "an event that is not JSON") from exc
+        self._take_value(value, events)
+
+    def _nonsense(self, data: bytes, why: str) -> ResponseError:
+        return unusable_body(200, self._headers, data, provider=self._context.provider, why=why, secrets=self._secrets)
+
+    def _take_value(self, value: Any, events: list[StreamEvent]) -> None:
+        if self.done:
+            return
+        if not isinstance(value, dict):
+            raise self._nonsense(_json.dumps(value), "an event that is not an object")
+        self._check(value)
+        if not self._started:
+            self._start(value, events)
+        choices = value.get("choices")
+        if value.get("usage") or value.get("x_groq") or value.get("timings"):
+            self._take_usage(value, events, tell=not choices)
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict) or (self._many and choice.get("index")):
+            return
+        if choice.get("error"):
+            self._fail(choice)
+        delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, dict):
+            self._take_delta(delta, events)
+        if choice.get("finish_reason"):
+            self._finish = str(choice["finish_reason"])
+            self._choice = choice
+
+    def _check(self, value: dict[str, Any]) -> None:
+        if has_error(value):
+            self._fail(value)
+        groq = value.get("x_groq")
+        if isinstance(groq, dict) and groq.get("error"):
+            self._fail(groq)
+
+    def _fail(self, value: Mapping[str, Any]) -> NoReturn:
+        raise error_from_body(
+            value, provider=self._context.provider, status=200, headers=self._headers, secrets=self._secrets
+        )
+
+    def _start(self, value: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        self._started = True
+        self._model = value.get("model") or None
+        events.append(StreamStart(self._model, value.get("id") or None, request_id_of(self._headers)))
+
+    def _take_usage(self, value: dict[str, Any], events: list[StreamEvent], *, tell: bool) -> None:
+        """Keep the usage; tell it at once when it comes alone, else at the end: some repeat it on each piece."""
+        self._usage = value
+        usage = read_usage(value) if tell else None
+        self._told_usage = usage is not None
+        if usage is not None:
+            events.append(UsageUpdate(usage))
+
+    # -- one delta --------------------------------------------------------------------------------------------------
+
+    def _take_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        reasoning = reasoning_text(delta, details=not self._reasoned)
+        if reasoning:
+            self._reasoned = self._reasoned or not delta.get("reasoning_details")
+            self._flush_tags(events)  # a server that separates the reasoning leaves no tags in the text
+            self._say("thinking", reasoning, events)
+        if delta.get("reasoning_details"):
+            merge_details(self._details, delta["reasoning_details"])
+        content = delta.get("content")
+        if content:
+            self._take_content(content, events)
+        if delta.get("refusal"):
+            self._refused = True
+            self._say("text", str(delta["refusal"]), events)
+        calls = delta.get("tool_calls")
+        if calls:
+            self._take_calls(calls, events)
+        elif isinstance(delta.get("function_call"), dict):
+            self._take_calls([{"index": 0, "function": delta["function_call"]}], events)
+        if len(delta) > 1:
+            self._take_more(delta, events)
+
+    def _take_content(self, content: Any, events: list[StreamEvent]) -> None:
+        if not isinstance(content, str):
+            for kind, text in content_pieces(content):
+                self._say(kind, text, events)
+            return
+        tags = self._tags
+        if tags is None:
+            self._say("text", content, events)
+            return
+        for kind, text in tags.feed(content):
+            self._say(kind, text, events)
+        if tags.plain:
+            self._tags = None
+            self._fast = self._kind == "text" and not self._many
+
+    def _take_calls(self, calls: Any, events: list[StreamEvent]) -> None:
+        for raw in calls if isinstance(calls, list) else [calls]:
+            if not isinstance(raw, dict):
+                continue
+            if self._kind:
+                self._flush_tags(events)
+                self._end_part(events)
+            self._parts += self._calls.add(raw, self._parts, events)
+
+    def _take_more(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        """Citations, pictures, sound, and what must go back unchanged."""
+        for citation in delta.get("annotations") or ():
+            if isinstance(citation, dict):
+                self._citations.append(citation)
+                events.append(CitationDelta(citation, self._part))
+        self._media += [image for raw in delta.get("images") or () if (image := read_image(raw)) is not None]
+        if "audio" in delta:
+            sound, transcript = read_audio(delta["audio"])
+            if transcript:
+                self._say("text", transcript, events)
+            if sound is not None:
+                self._media.append(sound)
+        extra = delta.get("extra_content")
+        if isinstance(extra, dict):
+            self._extras.update(extra)
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _say(self, kind: str, text: str, events: list[StreamEvent]) -> None:
+        if self._kind != kind:
+            self._end_part(events)
+            self._kind = kind
+            self._part = self._parts
+            self._parts += 1
+            self._fast = kind == "text" and self._tags is None and not self._many
+        self._pieces.append(text)
+        events.append(TextDelta(text, self._part) if kind == "text" else ThinkingDelta(text, self._part))
+
+    def _end_part(self, events: list[StreamEvent]) -> None:
+        """Close the open text or thinking part, if there is one."""
+        if not self._kind:
+            return
+        text = "".join(self._pieces)
+        part = Text(text, tuple(self._citations)) if self._kind == "text" else Thinking(text)
+        events.append(PartEnd(part, self._part))
+        self._kind, self._pieces, self._fast = "", [], False
+        if isinstance(part, Text):
+            self._citations = []
+
+    def _flush_tags(self, events: list[StreamEvent]) -> None:
+        """Give out what might have become a tag."""
+        if self._tags is not None:
+            for kind, text in self._tags.close():
+                self._say(kind, text, events)
+            self._tags = None
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _finalize(self, events: list[StreamEvent]) -> None:
+        if self._finish is None and not self._parts and not (self._tags is not None and self._tags.held):
+            raise self._nonsense(b"", "a stream without any choice")
+        self.done = True
+        self._flush_tags(events)
+        self._end_part(events)
+        provider, model = self._context.provider, self._model
+        reason = finish_reason(self._finish, self._choice, calls=len(self._calls) > 0, refused=self._refused)
+        for place, call in self._calls.finished(provider, model, cut=not is_complete(reason)):
+            events.append(PartEnd(call, place))
+        extras = [("reasoning_details", self._details), ("extra_content", self._extras)]
+        last = [*self._media, *(message_extra(n, v, provider, model) for n, v in extras if v)]
+        events.extend(PartEnd(part, self._parts + i) for i, part in enumerate(last))
+        usage = read_usage(self._usage) if self._usage is not None and not self._told_usage else None
+        if usage is not None:
+            events.append(UsageUpdate(usage))
+        events.append(Finish(reason, self._finish))
+
+
+def _asks_for_many(request: ChatRequest) -> bool:
+    """Whether several choices were asked for: then only the first one is followed."""
+    asked = [request.config.extra_body or {}, *(request.config.provider_options or {}).values()]
+    return any(isinstance(o.get("n"), int) and o["n"] > 1 for o in asked)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        _json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def _then_raise(events: list[StreamEvent], error: UnifiedLLMError) -> Iterator[StreamEvent]:
+    """The events before an error, then the error: nothing that arrived is lost."""
+    yield from events
+    raise error
