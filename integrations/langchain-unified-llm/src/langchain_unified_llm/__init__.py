@@ -1,0 +1,10 @@
+"""LangChain chat model and embeddings for every backend of unified-llm.
+
+from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
+"""
+
+from langchain_unified_llm._version import __version__
+from langchain_unified_llm.chat_models import ChatUnifiedLLM
+from langchain_unified_llm.embeddings import UnifiedLLMEmbeddings
+
+__all__ = ["ChatUnifiedLLM", "UnifiedLLMEmbeddings", "__version__"]

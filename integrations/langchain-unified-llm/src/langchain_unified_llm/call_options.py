@@ -1,0 +1,93 @@
+"""From the fields of a chat model and the keyword arguments of a call to the core's `ModelConfig` and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_unified_llm.connections import with_provider
+from langchain_unified_llm.settings import warn_unknown
+from langchain_unified_llm.tool_binding import neutral_choice
+from unified_llm.requests import ModelConfig
+
+if TYPE_CHECKING:
+    from langchain_unified_llm.chat_models import ChatUnifiedLLM
+
+__all__ = ["FIELD_OPTIONS", "call_options"]
+
+# Fields of the chat model that are options of the core under the same name.
+FIELD_OPTIONS = (
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "parallel_tool_calls",
+    "thinking",
+    "effort",
+    "prompt_caching",
+    "logprobs",
+    "user",
+    "provider_options",
+    "extra_body",
+    "on_unsupported",
+)
+_CORE_OPTIONS = frozenset(ModelConfig.option_names())
+_OTHER_NAMES = {
+    "model_name": "model",
+    "stop_sequences": "stop",
+    "max_output_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "effort",
+}
+# Arguments that LangChain, or an application that knows another integration, passes along, and that mean nothing here.
+_FOR_OTHERS = frozenset(
+    {
+        "stream",
+        "stream_usage",
+        "stream_options",
+        "strict",
+        "ls_structured_output_format",
+        "structured_output_format",
+        "max_retries",
+    }
+)
+
+
+def call_options(
+    model: ChatUnifiedLLM, stop: Sequence[str] | None, given: Mapping[str, Any]
+) -> tuple[ModelConfig, Sequence[Any] | None]:
+    """The options of one call (arguments of the call win over fields), and its tools.
+
+    Raises:
+        InvalidRequestError: a value that no server can take.
+    """
+    fields = model.__dict__
+    options = {name: value for name in FIELD_OPTIONS if (value := fields[name]) is not None}
+    arguments = {_OTHER_NAMES.get(name, name): value for name, value in given.items()}
+    tools = arguments.pop("tools", None)
+    reference = arguments.pop("model", None) or model.model
+    options["stop_sequences"] = stop or arguments.pop("stop", None) or model.stop or None
+    if model.extra_headers:
+        options["extra_headers"] = {k: v.get_secret_value() for k, v in model.extra_headers.items()}
+    for name, value in arguments.items():
+        if name in _CORE_OPTIONS:
+            options[name] = value
+    if "tool_choice" in arguments:
+        options["tool_choice"] = neutral_choice(arguments["tool_choice"])
+    if caching := arguments.pop("cache_control", None):
+        options["prompt_caching"] = _lifetime(caching)
+    unknown = [n for n in arguments if n not in _CORE_OPTIONS and n not in _FOR_OTHERS and n != "stop"]
+    if unknown:
+        warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES], stacklevel=6)
+    config = ModelConfig(with_provider(reference, model.provider, model.base_url), **options)
+    return config, tools or None
+
+
+def _lifetime(cache_control: object) -> bool | str:
+    """``{"type": "ephemeral", "ttl": "1h"}``, as prompt-caching middleware binds it, to the core's option."""
+    ttl = cache_control.get("ttl") if isinstance(cache_control, Mapping) else None
+    return ttl if isinstance(ttl, str) else True

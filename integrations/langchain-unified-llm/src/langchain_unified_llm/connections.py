@@ -1,0 +1,88 @@
+"""The core clients behind a model: made on first use, one per set of connection settings, shared by its copies.
+
+Constructing a model must need no key, no package and no network, and `configurable_fields` makes a new model object for
+every call. Both are why the client is not a field: it lives here, and copies of a model share the same `Connections`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from unified_llm import UnifiedLLM
+
+__all__ = ["Connections", "provider_of", "vendor_of", "with_provider"]
+
+_MOST = 16  # clients kept per model; one per tenant's key is the usual reason to have several
+
+
+def provider_of(reference: str | None, provider: str, base_url: str | None) -> str | None:
+    """Canonical name of the provider that `reference` (a model, maybe ``provider:model``) goes to.
+
+    None means that the core decides at the first call (see `unified_llm.detection.detect`).
+    """
+    from unified_llm.detection import split_model_ref
+    from unified_llm.providers.registry import canonical_name
+
+    named, _ = split_model_ref(with_provider(reference, provider, base_url))
+    if named is not None:
+        return named
+    if provider != "auto":
+        return canonical_name(provider) or provider
+    return "openai-compatible" if base_url else None
+
+
+def with_provider(reference: str | None, provider: str, base_url: str | None) -> str | None:
+    """`reference`, in which a bare provider name (``"local"``) becomes ``"local:"``: that provider's default model."""
+    if not reference or ":" in reference or provider != "auto" or base_url:
+        return reference
+    from unified_llm.providers.registry import canonical_name
+
+    return f"{reference}:" if canonical_name(reference) else reference
+
+
+def vendor_of(provider: str) -> str:
+    """The name under which tracing and pricing services know a provider."""
+    from unified_llm.providers.registry import PROVIDER_CONFIGS
+
+    config = PROVIDER_CONFIGS.get(provider)
+    return (config.vendor if config else None) or provider
+
+
+class Connections:
+    """Clients by their settings, at most sixteen. Thread-safe. Copies share it; a pickle of it is empty."""
+
+    def __init__(self) -> None:
+        self._clients: OrderedDict[Any, UnifiedLLM] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, settings: tuple[Any, ...], keywords: Mapping[str, Any]) -> UnifiedLLM:
+        """The client for `settings` (hashable), made with ``UnifiedLLM(**keywords)`` if there is none yet."""
+        known = self._clients.get(settings)
+        if known is not None:
+            return known
+        from unified_llm import UnifiedLLM
+
+        with self._lock:
+            if settings not in self._clients:
+                self._clients[settings] = UnifiedLLM(**keywords)
+                while len(self._clients) > _MOST:
+                    self._clients.popitem(last=False)
+            return self._clients[settings]
+
+    def all(self) -> list[UnifiedLLM]:
+        """Every client made so far."""
+        with self._lock:
+            return list(self._clients.values())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[Connections], tuple[()]]:
+        return Connections, ()
+
+    def __repr__(self) -> str:
+        return f"Connections({len(self._clients)})"

@@ -1,0 +1,143 @@
+"""The core's answers as LangChain messages: pure, no I/O. Streams are in `stream_chunks` and `stream_protocol`.
+
+v0, the default: `content` is the text, reasoning is in ``additional_kwargs["reasoning_content"]``, the convention that
+LangChain lifts into `content_blocks`. v1: `content` is the list of standard blocks, in the order of the parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import AIMessage, InvalidToolCall
+from langchain_core.messages import ToolCall as LCToolCall
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+
+from langchain_unified_llm.connections import vendor_of
+from langchain_unified_llm.keeping import KEPT, keep
+from unified_llm.messages import Message, Opaque, Part, Text, Thinking, ToolCall
+from unified_llm.responses import ChatResponse, Usage
+
+__all__ = ["additional_kwargs", "block", "message", "response_metadata", "split_calls", "usage_metadata"]
+
+
+def message(response: ChatResponse, *, v1: bool = False) -> AIMessage:
+    """The whole answer as one `AIMessage`."""
+    calls, broken = split_calls(response.message)
+    metadata = response_metadata(response)
+    content: Any = response.text
+    if v1:
+        metadata["output_version"] = "v1"
+        content = [block(part) for part in response.message.parts]
+    return AIMessage(
+        content=content,
+        additional_kwargs=additional_kwargs(response, v1=v1),
+        response_metadata=metadata,
+        id=response.response_id,
+        tool_calls=calls,
+        invalid_tool_calls=broken,
+        usage_metadata=usage_metadata(response.usage),
+    )
+
+
+def split_calls(answer: Message) -> tuple[list[LCToolCall], list[InvalidToolCall]]:
+    """The calls that can be run, and those whose arguments are no JSON object."""
+    calls: list[LCToolCall] = []
+    broken: list[InvalidToolCall] = []
+    for call in answer.tool_calls:
+        if call.arguments is not None:
+            calls.append({"name": call.name, "args": call.arguments, "id": call.id, "type": "tool_call"})
+        else:
+            broken.append(invalid_call(call))
+    return calls, broken
+
+
+def invalid_call(call: ToolCall) -> InvalidToolCall:
+    """A call that must not be run, with its arguments as they came."""
+    return {
+        "type": "invalid_tool_call",
+        "id": call.id,
+        "name": call.name,
+        "args": call.arguments_json,
+        "error": call.parse_error,
+    }
+
+
+def usage_metadata(usage: Usage) -> UsageMetadata | None:
+    """LangChain's usage, or None when the server did not say both figures: it has no way to say "unknown"."""
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    result = UsageMetadata(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+    )
+    read: InputTokenDetails = {}
+    if usage.cache_read_tokens is not None:
+        read["cache_read"] = usage.cache_read_tokens
+    if usage.cache_write_tokens is not None:
+        read["cache_creation"] = usage.cache_write_tokens
+    if read:
+        result["input_token_details"] = read
+    if usage.reasoning_tokens is not None:
+        result["output_token_details"] = OutputTokenDetails(reasoning=usage.reasoning_tokens)
+    return result
+
+
+def response_metadata(response: ChatResponse) -> dict[str, Any]:
+    """What is known of the answer besides its content; JSON-safe, unknown keys are absent.
+
+    Of the keys that other code reads: `model_name` is the served model, `model_provider` the vendor, `finish_reason`
+    the core's word (stop, length, tool_calls, content_filter, refusal...).
+    """
+    known: dict[str, Any] = {
+        "model_name": response.model,
+        "model_provider": vendor_of(response.provider) if response.provider else None,
+        "finish_reason": response.finish_reason.value if response.finish_reason else None,
+        "native_finish_reason": response.native_finish_reason,
+        "request_id": response.request_id,
+        "cost": response.cost,
+        "latency": response.latency,
+        "time_to_first_token": response.time_to_first_token,
+    }
+    metadata = {k: v for k, v in known.items() if v is not None}
+    if response.adjustments:
+        metadata["adjustments"] = [{"kind": a.kind, "what": a.what, "reason": a.reason} for a in response.adjustments]
+    return metadata
+
+
+def additional_kwargs(response: ChatResponse, *, v1: bool, streamed: bool = False) -> dict[str, Any]:
+    """Readable reasoning (v0; a stream has sent it piece by piece already), and what `AIMessage` has no field for."""
+    extra: dict[str, Any] = {}
+    if not v1 and not streamed and (reasoning := response.reasoning):
+        extra["reasoning_content"] = reasoning
+    if (kept := keep(response.message)) is not None:
+        extra[KEPT] = kept
+    return extra
+
+
+def block(part: Part) -> dict[str, Any]:
+    """A part as a standard v1 content block."""
+    if isinstance(part, Text):
+        text: dict[str, Any] = {"type": "text", "text": part.text}
+        if part.citations:
+            text["annotations"] = [annotation(dict(c)) for c in part.citations]
+        return text
+    if isinstance(part, Thinking):
+        return reasoning(part)
+    if isinstance(part, ToolCall):
+        if part.arguments is None:
+            return dict(invalid_call(part))
+        return {"type": "tool_call", "id": part.id, "name": part.name, "args": part.arguments}
+    raw = dict(part.native.raw) if isinstance(part, Opaque) else {"type": type(part).__name__.lower()}
+    return {"type": "non_standard", "value": raw}
+
+
+def reasoning(part: Thinking) -> dict[str, Any]:
+    """A reasoning block; what only its maker can read goes to ``extras``."""
+    extras = {k: v for k, v in (("signature", part.signature), ("redacted", part.redacted)) if v is not None}
+    return {"type": "reasoning", "reasoning": part.text} | ({"extras": extras} if extras else {})
+
+
+def annotation(citation: dict[str, Any]) -> dict[str, Any]:
+    """A citation in the provider's words."""
+    return {"type": "non_standard_annotation", "value": citation}

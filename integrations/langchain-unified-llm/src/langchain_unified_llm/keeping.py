@@ -1,0 +1,93 @@
+"""What a LangChain message cannot hold of an answer, kept inside it, so that its maker gets it back unchanged.
+
+Signatures of thinking, server-tool blocks, citations and the provider's own form of a call have no field in
+`AIMessage`. The core's lossless dump of the message travels in ``additional_kwargs["unified_llm"]``, JSON-safe, as a
+list, because LangChain joins the lists of messages it merges. What is visible in the message always wins over it:
+middleware and people edit histories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall
+
+__all__ = ["KEPT", "keep", "restore"]
+
+KEPT = "unified_llm"
+
+
+def keep(message: Message) -> list[dict[str, Any]] | None:
+    """The dump to store, or None when text, tool calls and their order say it all."""
+    return None if _is_plain(message.parts) else [message.dump()]
+
+
+def _is_plain(parts: Sequence[Part]) -> bool:
+    if len(parts) == 1 and type(parts[0]) is Text:
+        return not parts[0].citations
+    calls_begun = False
+    for part in parts:
+        if type(part) is ToolCall and part.native is None:
+            calls_begun = True
+        elif type(part) is not Text or calls_begun or part.citations or part.native is not None:
+            return False
+    return True
+
+
+def restore(message: AIMessage, kept: Any) -> Message:
+    """The message as its maker sent it, with the edits that were made to it since."""
+    dumps = kept if isinstance(kept, list) else [kept]
+    before = [Message.from_dict(dump) for dump in dumps]
+    parts = tuple(part for one in before for part in one.parts)
+    parts = _with_calls(_with_text(parts, str(message.text)), message)
+    return Message(
+        MessageRole.ASSISTANT,
+        parts,
+        name=message.name,
+        origin=before[0].origin if len({one.origin for one in before}) == 1 else None,
+    )
+
+
+def _with_text(parts: tuple[Part, ...], visible: str) -> tuple[Part, ...]:
+    """`parts` if their text is the visible one; else the visible text in the place of the first one."""
+    if "".join(p.text for p in parts if isinstance(p, Text)) == visible:
+        return parts
+    changed: list[Part] = []
+    for part in parts:
+        if not isinstance(part, Text):
+            changed.append(part)
+        elif visible:
+            changed.append(Text(visible))
+            visible = ""
+    if visible:
+        place = next((i for i, p in enumerate(changed) if not isinstance(p, Thinking)), len(changed))
+        changed.insert(place, Text(visible))
+    return tuple(changed)
+
+
+def _with_calls(parts: tuple[Part, ...], message: AIMessage) -> tuple[Part, ...]:
+    """`parts` with the visible tool calls: edited ones changed, removed ones left out, new ones added."""
+    visible: dict[str | None, ToolCall] = {}
+    for call in message.tool_calls:
+        visible[call["id"]] = ToolCall(call["name"], call["args"], call["id"])
+    broken = {call["id"] for call in message.invalid_tool_calls}
+    result: list[Part] = []
+    for part in parts:
+        if not isinstance(part, ToolCall):
+            result.append(part)
+        elif (seen := visible.pop(part.id, None)) is not None:
+            result.append(part if _same_call(part, seen) else seen)
+        elif part.id in broken:
+            broken.discard(part.id)
+            result.append(part)
+    added = [
+        ToolCall(c["name"] or "", c["args"] or "", c["id"]) for c in message.invalid_tool_calls if c["id"] in broken
+    ]
+    return (*result, *visible.values(), *added)
+
+
+def _same_call(kept: ToolCall, seen: ToolCall) -> bool:
+    return kept.name == seen.name and kept.arguments == seen.arguments

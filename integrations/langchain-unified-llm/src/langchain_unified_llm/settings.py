@@ -1,0 +1,175 @@
+"""The settings that the chat model and the embeddings share: which model, where, with which key."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from langchain_unified_llm.connections import Connections, provider_of, with_provider
+from langchain_unified_llm.errors import translate
+from unified_llm.errors import UnifiedLLMError
+
+if TYPE_CHECKING:
+    from unified_llm import UnifiedLLM
+
+__all__ = ["ConnectedModel", "warn_unknown"]
+
+
+def warn_unknown(names: Iterable[str], known: Iterable[str], *, stacklevel: int = 3) -> None:
+    """Warn about parameters that nobody knows, with the nearest known one. Values are not shown: they may be keys."""
+    candidates = list(known)
+    for name in names:
+        near = get_close_matches(name, candidates, n=1, cutoff=0.6)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        warnings.warn(
+            f"unknown parameter {name!r} is not sent{guess} (server-specific fields go in extra_body={{...}})",
+            stacklevel=stacklevel,
+        )
+
+
+class ConnectedModel(BaseModel):
+    """Where the model is. Constructing it asks nobody: key, package and server are looked at by the first call."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, populate_by_name=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
+    """Model id, ``provider:model``, or a provider's name alone; None is the provider's own default."""
+
+    provider: str = "auto"
+    """Provider name. "auto": the one `model` names, else what is configured or running on this machine."""
+
+    api_key: SecretStr | None = None
+    """Key for that provider, never used for another. None: the core looks in its usual places at the first call."""
+
+    base_url: str | None = None
+    """Address of the server. Alone, it means an OpenAI-compatible one."""
+
+    timeout: float | None = Field(default=None, gt=0, validation_alias=AliasChoices("timeout", "request_timeout"))
+    """Seconds without progress before a timeout error."""
+
+    config_path: str | None = Field(default=None, exclude=True)
+    """Where the core's configuration file is, when it is not in its usual place."""
+
+    client_options: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
+    """More keywords of the provider's constructor."""
+
+    client: Any = Field(default=None, exclude=True, repr=False)
+    """A `unified_llm.UnifiedLLM` to use instead of one made from the settings above."""
+
+    connections: Connections = Field(default_factory=Connections, exclude=True, repr=False)
+    """The core clients made so far; copies of a model share them."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str | None) -> str | None:
+        # Checked here although the core checks it too: an address with a password in it must not reach a repr.
+        if value is None:
+            return None
+        from unified_llm.drivers.urls import normalize_base_url
+
+        normalize_base_url(value)
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warn_about_unknown_parameters(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            known = cls._parameter_names()
+            if unknown := [name for name in values if name not in known]:
+                warn_unknown(unknown, known, stacklevel=5)
+        return values
+
+    @classmethod
+    def _parameter_names(cls) -> frozenset[str]:
+        names = set(cls.model_fields)
+        for field in cls.model_fields.values():
+            if field.alias:
+                names.add(field.alias)
+            if isinstance(field.validation_alias, AliasChoices):
+                names.update(str(choice) for choice in field.validation_alias.choices)
+        return frozenset(names)
+
+    def core_client(self) -> UnifiedLLM:
+        """The core client behind this object, made on first use.
+
+        Raises:
+            UnifiedLLMError: unknown provider, missing key or package, address that is none; also LangChain's class.
+        """
+        if self.client is not None:
+            given: UnifiedLLM = self.client
+            return given
+        reference = with_provider(self.model, self.provider, self.base_url)
+        prefix = (reference or "").partition(":")[0]
+        settings = (self.provider, prefix, self.api_key, self.base_url, self.timeout, self.config_path)
+        try:
+            return self.connections.get((*settings, _mark(self.client_options)), self._client_keywords(reference))
+        except UnifiedLLMError as exc:
+            raise translate(exc) from exc
+
+    def _client_keywords(self, reference: str | None) -> dict[str, Any]:
+        from unified_llm import ModelConfig
+
+        keywords: dict[str, Any] = {
+            "provider": self.provider,
+            "model": reference,
+            "api_key": self.api_key,
+            "base_url": self.base_url,
+            "config_path": self.config_path,
+            "config": ModelConfig(timeout=self.timeout),
+        }
+        return {k: v for k, v in keywords.items() if v is not None} | (self.client_options or {})
+
+    def provider_name(self, reference: str | None = None) -> str | None:
+        """The provider that calls go to; None as long as it has to be detected."""
+        if self.client is None:
+            named = provider_of(reference or self.model, self.provider, self.base_url)
+        else:
+            named = provider_of(reference, "auto", None)
+        if named is not None:
+            return named
+        clients = [self.client] if self.client is not None else self.connections.all()
+        return next((c.current_provider for c in clients if c.current_provider), None)
+
+    def close(self) -> None:
+        """Close the connections. The object stays usable and opens new ones."""
+        for client in self.connections.all():
+            client.close()
+
+    async def aclose(self) -> None:
+        """`close`, for the running event loop's connections too."""
+        for client in self.connections.all():
+            await client.aclose()
+
+    def _hidden_settings(self) -> str:
+        """A digest of what may change answers and is not in any dump, because it may hold secrets."""
+        hidden = [getattr(self, name, None) for name in ("client_options", "extra_headers")]
+        if not any(hidden):
+            return ""
+        return hashlib.sha256(repr([_revealed(value) for value in hidden]).encode()).hexdigest()[:32]
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()  # settings are values; the client and its connections are meant to be shared
+
+
+def _mark(options: dict[str, Any] | None) -> Any:
+    """Something hashable that is equal for equal options."""
+    if options is None:
+        return None
+    try:
+        hash(marks := tuple(sorted(options.items())))
+    except TypeError:
+        return id(options)  # the model keeps the dictionary alive, and copies of the model share it
+    return marks
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return sorted((k, v.get_secret_value() if isinstance(v, SecretStr) else v) for k, v in value.items())
+    return value
