@@ -1,0 +1,245 @@
+"""HTTP for event loops: httpcore connections on plain asyncio, one pool per running loop.
+
+Calls in flight do not slow each other down: a call takes the connection used last, or makes one. The pools of loops
+that ended are closed with them, so that programs that call ``asyncio.run`` again and again leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from types import TracebackType
+from typing import Self, cast
+
+import httpcore
+
+from unified_llm.drivers import failures
+from unified_llm.drivers.async_line import AsyncLine
+from unified_llm.drivers.asyncio_backend import AsyncioBackend
+from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
+from unified_llm.drivers.http_sync import MAX_ERROR_BODY, reply_headers
+from unified_llm.drivers.per_loop import PerLoop
+from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
+from unified_llm.wire import WireCall, WireReply
+
+__all__ = ["AsyncReplyStream", "AsyncTransport"]
+
+_log = logging.getLogger("unified_llm.drivers")
+
+
+class _Connection:
+    __slots__ = ("backend", "http", "idle_since", "reused")
+
+    def __init__(self, route: Route) -> None:
+        self.backend = AsyncioBackend(http_only=route.proxy is None)
+        self.http = route.connect_async(self.backend)
+        self.idle_since = 0.0
+        self.reused = False
+
+
+class _Pool:
+    """The connections of one event loop, and the line of those who wait for one."""
+
+    def __init__(self, route: Route, limit: int) -> None:
+        self._route = route
+        self._idle: deque[_Connection] = deque()
+        self._line = AsyncLine(limit, route.address)
+        self._closed = False
+
+    async def acquire(self, timeout: float) -> _Connection:  # noqa: ASYNC109  # also the words of the error
+        """A connection, idle if there is one that the server has left open. Raises `APITimeoutError`."""
+        await self._line.enter(timeout)
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.http.has_expired():
+                    connection.reused = True
+                    return connection
+                connection.backend.abort()
+            return self.fresh()
+        except BaseException:
+            self._line.leave()
+            raise
+
+    def fresh(self) -> _Connection:
+        """A new connection, for a caller that has a place already."""
+        return _Connection(self._route)
+
+    def release(self, connection: _Connection, *, reusable: bool) -> None:
+        """Give a place back, and its connection, to be used again or closed."""
+        if reusable and not self._closed:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+            if connection.idle_since - self._idle[0].idle_since > IDLE_SECONDS:
+                self._idle.popleft().backend.abort()  # left over from a busier time
+        else:
+            connection.backend.abort()
+        self._line.leave()
+
+    def close(self) -> None:
+        """Close idle connections; those in use are closed when their call ends."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().backend.abort()
+
+
+async def _close(pool: _Pool) -> None:
+    pool.close()
+    for _ in range(2):  # transports close their sockets in the next round of the loop, TLS ones in the one after
+        await asyncio.sleep(0)
+
+
+class AsyncReplyStream:
+    """See `drivers.base.AsyncReplyStream`."""
+
+    __slots__ = ("_body", "_call", "_connection", "_pool", "_response", "_timeout", "_transport", "headers", "status")
+
+    _pool: _Pool
+    _response: httpcore.Response
+
+    def __init__(self, transport: AsyncTransport, call: WireCall, timeout: float) -> None:
+        self._transport = transport
+        self._call = call
+        self._timeout = timeout
+        self._connection: _Connection | None = None
+        self._body: AsyncGenerator[bytes, None] | None = None
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        self._pool = self._transport.pools.get()
+        self._connection, self._response = await self._transport.exchange(self._pool, self._call, self._timeout)
+        self.status = self._response.status
+        self.headers = reply_headers(self._response.headers)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        body, self._body = self._body, None
+        if body is not None:
+            await body.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        connection = self._connection
+        if connection is None:
+            raise StopAsyncIteration
+        try:
+            if self._body is None:
+                self._body = _body(self._response, self.headers.get("content-encoding"))
+            return await self._body.__anext__()
+        except StopAsyncIteration:
+            await self._finish()
+            raise
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, DecodingError) as exc:
+            ended = connection.backend.ended
+            self.close()
+            raise failures.body_failed(self._transport.address, exc, self._timeout, self.status, ended) from exc
+
+    async def read(self) -> bytes:
+        """The rest of the body at once; of an error status, about `MAX_ERROR_BODY` bytes at most."""
+        pieces = []
+        size = 0
+        async for piece in self:
+            pieces.append(piece)
+            size += len(piece)
+            if self.status >= 400 and size >= MAX_ERROR_BODY:
+                break
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """End the call now. The server sees the connection closed, unless the answer is complete."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection, reusable=False)
+
+    async def _finish(self) -> None:
+        if self._connection is None:
+            raise failures.cut(self._transport.address, self.status, "the stream was closed")
+        await self._response.aclose()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection, reusable=connection.http.is_idle())
+
+
+def _body(response: httpcore.Response, encoding: str | None) -> AsyncGenerator[bytes, None]:
+    decoder = body_decoder(encoding)
+    body = cast("AsyncIterable[bytes]", response.stream).__aiter__()
+    pieces = cast("AsyncGenerator[bytes, None]", body)  # httpcore's is one; it must be closed
+    return pieces if decoder is None else _decoded(pieces, decoder)
+
+
+async def _decoded(body: AsyncGenerator[bytes, None], decoder: BodyDecoder) -> AsyncGenerator[bytes, None]:
+    async for data in body:
+        if piece := decoder.feed(data):
+            yield piece
+    if piece := decoder.close():
+        yield piece
+
+
+class AsyncTransport:
+    """Calls to one server from any event loop, each with its own pool."""
+
+    def __init__(self, route: Route, max_connections: int) -> None:
+        self.address = route.address
+        self._route = route
+        self.pools = PerLoop(lambda: _Pool(route, max_connections), _close)
+
+    async def send(self, call: WireCall, timeout: float) -> WireReply:  # noqa: ASYNC109
+        """The complete answer. Raises what `exchange` raises, and the errors of a body that is cut or damaged."""
+        async with AsyncReplyStream(self, call, timeout) as reply:
+            return WireReply(reply.status, reply.headers, await reply.read())
+
+    def open(self, call: WireCall, timeout: float) -> AsyncReplyStream:
+        """The answer piece by piece; nothing is sent before the context is entered."""
+        return AsyncReplyStream(self, call, timeout)
+
+    async def exchange(
+        self,
+        pool: _Pool,
+        call: WireCall,
+        timeout: float,  # noqa: ASYNC109
+    ) -> tuple[_Connection, httpcore.Response]:
+        """Send `call` and read the head of its answer; the caller releases the connection.
+
+        Raises:
+            APIConnectionError: no connection, or it ended before an answer.
+            APITimeoutError: the line for a connection, connecting, or the answer took too long.
+        """
+        request = self._route.request(call, timeout)
+        connection = await pool.acquire(timeout)
+        try:
+            started = time.monotonic()
+            try:
+                connection.backend.begin()
+                return connection, await connection.http.handle_async_request(request)
+            except failures.CLOSED as exc:
+                if not connection.reused or connection.backend.answered or time.monotonic() - started > STALE_SECONDS:
+                    raise
+                _log.debug("%s closed an idle connection as it was reused: %s", self.address.label, exc)
+            connection.backend.abort()
+            connection = pool.fresh()
+            return connection, await connection.http.handle_async_request(request)
+        except BaseException as exc:
+            pool.release(connection, reusable=False)
+            error = failures.exchange_failed(
+                self.address, exc, timeout, answered=connection.backend.answered, via=self._route.via
+            )
+            if error is None:
+                raise
+            raise error from exc
+
+    def close(self) -> None:
+        """Forget the pools whose loop has ended."""
+        self.pools.forget_ended()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        await self.pools.aclose()

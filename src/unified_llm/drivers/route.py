@@ -1,0 +1,152 @@
+"""The way to one server: address, proxy, TLS; and the httpcore objects that go it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import ssl
+from typing import Any, Final
+
+import httpcore
+
+from unified_llm.drivers.failures import CONNECT_SECONDS
+from unified_llm.drivers.headers import HeaderSet, RawHeaders
+from unified_llm.drivers.proxies import Proxy
+from unified_llm.drivers.urls import Address
+from unified_llm.errors import MissingDependencyError
+from unified_llm.wire import WireCall
+
+__all__ = ["IDLE_SECONDS", "STALE_SECONDS", "Route", "keep_alive"]
+
+IDLE_SECONDS: Final = 55.0
+"""Longest rest of a connection before it is replaced: load balancers drop silent connections after 60 s."""
+
+STALE_SECONDS: Final = 1.0
+"""A reused connection that is closed, without a byte, within this time was closed before it saw the request.
+
+A server that closes an idle connection and a client that reuses it may cross on the wire. Browsers and Go's net/http
+send such a request again on a fresh connection, POST or not, and so do we, once. A close that comes later is the
+server failing at the request itself: repeating it may cost money, so that is left to the caller's retry policy.
+"""
+
+# A model may think for minutes without a byte. Routers forget connections that are silent for so long, and then
+# nobody is told; probes every minute keep them known, as the vendors' own SDKs do.
+_KEEP_ALIVE = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 60),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+    )
+    if hasattr(socket, name)  # macOS and Windows have some of them under other names
+)
+_MOST_URLS: Final = 64
+
+
+def keep_alive(sock: Any) -> None:
+    """Ask the kernel to keep a silent connection known to the routers on its way."""
+    for level, name, value in _KEEP_ALIVE:
+        sock.setsockopt(level, name, value)
+
+
+class Route:
+    """Builds connections to one server and requests for it. Everything that does not change is built once."""
+
+    def __init__(
+        self, address: Address, headers: HeaderSet, proxy: Proxy | None, verify: bool | ssl.SSLContext
+    ) -> None:
+        self.address = address
+        self.proxy = proxy
+        self._headers = headers
+        self._verify = verify
+        self._origin = httpcore.Origin(address.scheme.encode(), address.host.encode(), address.port)
+        self._urls: dict[str, httpcore.URL] = {}
+        self._timeouts: dict[float, dict[str, Any]] = {}
+
+    @property
+    def via(self) -> str | None:
+        """``host:port`` of the proxy, or None."""
+        return None if self.proxy is None else f"{self.proxy.host}:{self.proxy.port}"
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS context to connect with, or None for plain http."""
+        return tls_context(self._verify) if self.address.tls else None
+
+    def headers(self, call: WireCall) -> RawHeaders:
+        """The headers of `call`. Raises `InvalidRequestError` for one that cannot be sent."""
+        return self._headers.of(call)
+
+    def request(self, call: WireCall, timeout: float) -> httpcore.Request:
+        """The request of `call`. Raises `InvalidRequestError` for a header that cannot be sent."""
+        url = self._urls.get(call.path)
+        if url is None:
+            url = self._url(call.path)
+        extensions = self._timeouts.get(timeout)
+        if extensions is None:
+            extensions = self._timeout(timeout)
+        return httpcore.Request(
+            call.method, url, headers=self._headers.of(call), content=call.body, extensions=extensions
+        )
+
+    def _url(self, path: str) -> httpcore.URL:
+        if len(self._urls) >= _MOST_URLS:
+            self._urls.clear()
+        target = self.address.target(path).encode("ascii")
+        url = httpcore.URL(scheme=self._origin.scheme, host=self._origin.host, port=self._origin.port, target=target)
+        self._urls[path] = url
+        return url
+
+    def _timeout(self, timeout: float) -> dict[str, Any]:
+        if len(self._timeouts) >= _MOST_URLS:
+            self._timeouts.clear()
+        limits = {"connect": min(timeout, CONNECT_SECONDS), "read": timeout, "write": timeout}
+        extensions = self._timeouts[timeout] = {"timeout": limits}
+        return extensions
+
+    def connect(self, backend: httpcore.NetworkBackend) -> httpcore.ConnectionInterface:
+        """A connection object, not yet connected. With a proxy, an httpcore proxy pool makes it, and only that."""
+        options = self._options(backend)
+        if self.proxy is None:
+            return httpcore.HTTPConnection(self._origin, **options)
+        pool = httpcore.SOCKSProxy if self.proxy.scheme.startswith("socks") else httpcore.HTTPProxy
+        connection: httpcore.ConnectionInterface = _make_pool(pool, self.proxy, options).create_connection(self._origin)
+        return connection
+
+    def connect_async(self, backend: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionInterface:
+        """`connect`, for an event loop."""
+        options = self._options(backend)
+        if self.proxy is None:
+            return httpcore.AsyncHTTPConnection(self._origin, **options)
+        pool = httpcore.AsyncSOCKSProxy if self.proxy.scheme.startswith("socks") else httpcore.AsyncHTTPProxy
+        made: httpcore.AsyncConnectionInterface = _make_pool(pool, self.proxy, options).create_connection(self._origin)
+        return made
+
+    def _options(self, backend: object) -> dict[str, Any]:
+        return {"ssl_context": self.tls(), "keepalive_expiry": IDLE_SECONDS, "network_backend": backend}
+
+
+def _make_pool(pool: Any, proxy: Proxy, options: dict[str, Any]) -> Any:
+    try:
+        return pool(proxy.url, proxy_auth=proxy.auth, **options)
+    except RuntimeError as exc:  # httpcore's answer when socksio is absent
+        raise MissingDependencyError(
+            "a SOCKS proxy needs the package 'socksio', which is not installed", hint='pip install "httpx[socks]"'
+        ) from exc
+
+
+def tls_context(verify: bool | ssl.SSLContext) -> ssl.SSLContext:
+    """The TLS context to connect with, as httpx builds it: certifi's authorities, or those of SSL_CERT_FILE or
+    SSL_CERT_DIR. `verify` False trusts anybody.
+    """
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    return _context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.lru_cache(maxsize=8)  # reading the authorities takes 20 to 50 ms: once per process, not per client
+def _context(verify: bool, file: str | None, folder: str | None) -> ssl.SSLContext:
+    import httpx
+
+    return httpx.create_ssl_context(verify=verify)
