@@ -1,0 +1,118 @@
+"""The arguments of each tool: one pydantic model is both the schema that clients read and the check of each call."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from unified_llm.requests import nearest
+from unified_llm_mcp.failures import ToolCallError
+
+__all__ = [
+    "Arguments",
+    "ChatArguments",
+    "EmbedArguments",
+    "GetResponseArguments",
+    "ListModelsArguments",
+    "Turn",
+    "parse_arguments",
+]
+
+
+class Arguments(BaseModel):
+    """Base: unknown arguments are refused, so that a typo shows instead of being ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _decoded(value: Any) -> Any:
+    """Some clients send lists and objects as JSON text; read those, leave everything else to the checks."""
+    if not isinstance(value, str):
+        return value
+    try:
+        decoded = json.loads(value)
+    except ValueError:
+        return value
+    return decoded if isinstance(decoded, (list, dict)) else value
+
+
+_JSON = BeforeValidator(_decoded)
+
+
+class Turn(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatArguments(Arguments):
+    prompt: str = Field(min_length=1, description="Message to send to the model.")
+    model: str = Field("", description="provider:model as returned by list_models. Empty: server default.")
+    system: str = Field("", description="System prompt.")
+    messages: Annotated[list[Turn], _JSON] = Field([], description="Earlier turns, oldest first, placed before prompt.")
+    conversation_id: str = Field(
+        "",
+        description="'new' starts a conversation, an id from an earlier result continues it (kept 24 h).",
+    )
+    attachments: Annotated[list[str], _JSON] = Field(
+        [],
+        max_length=32,
+        description="Files or images: absolute paths inside the allowed folders, or data: URIs.",
+    )
+    response_schema: Annotated[dict[str, Any] | None, _JSON] = Field(
+        None, description="JSON Schema (type object) the answer must follow."
+    )
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+
+
+class EmbedArguments(Arguments):
+    texts: Annotated[list[str], _JSON] = Field(min_length=1, max_length=2048, description="Texts to embed, in order.")
+    model: str = Field("", description="provider:model as returned by list_models. Empty: server default.")
+    dimensions: int | None = Field(None, ge=1, description="Length of the vectors, where the model can shorten them.")
+    encoding: Literal["auto", "float", "base64", "resource"] = Field(
+        "auto", description="How vectors come back; auto picks the first of the three that is small enough."
+    )
+
+
+class ListModelsArguments(Arguments):
+    provider: str = Field("", description="Only this provider.")
+    kind: Literal["any", "chat", "embedding"] = "any"
+    query: str = Field("", description="Text the model id must contain.")
+    limit: int = Field(100, ge=1, le=500)
+    cursor: str = Field("", description="next_cursor of the previous page.")
+
+
+class GetResponseArguments(Arguments):
+    response_id: str = Field(min_length=1, description="response_id of a result whose status is running.")
+    wait_s: float = Field(45, ge=0, le=50, description="Seconds to wait for the end.")
+    cancel: bool = Field(False, description="Stop it and return what there is.")
+
+
+_A = TypeVar("_A", bound=Arguments)
+
+
+def parse_arguments(model: type[_A], given: dict[str, Any]) -> _A:
+    """Check the arguments of a call.
+
+    Raises:
+        ToolCallError: they are wrong; the text names each wrong argument, what was expected and the likely typo.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        known = list(model.model_fields)
+        problems = [_problem(dict(one), known) for one in error.errors(include_url=False, include_input=False)]
+        raise ToolCallError(
+            "invalid_arguments", "; ".join(problems), hint=f"arguments are: {', '.join(known)}"
+        ) from None
+
+
+def _problem(error: dict[str, Any], known: list[str]) -> str:
+    where = ".".join(map(str, error["loc"])) or "arguments"
+    if error["type"] == "extra_forbidden":
+        return " ".join(filter(None, (f"unknown argument {where!r},", nearest(where, known)))).rstrip(",")
+    return f"{where}: {error['msg']}"

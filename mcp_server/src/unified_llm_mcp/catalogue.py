@@ -1,0 +1,80 @@
+"""The models of every usable provider, asked in parallel and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unified_llm import ModelInfo, UnifiedLLM
+from unified_llm.errors import UnifiedLLMError
+from unified_llm_mcp.settings import Settings
+
+__all__ = ["ModelCatalogue", "Models"]
+
+logger = logging.getLogger("unified_llm_mcp")
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Models found, and for each provider that could not say, why."""
+
+    models: tuple[ModelInfo, ...]
+    errors: dict[str, str]
+
+
+class ModelCatalogue:
+    """Lists of models, one per provider. A provider that answers late or not at all does not hold up the others."""
+
+    def __init__(self, client: UnifiedLLM, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._known: dict[str, tuple[float, tuple[ModelInfo, ...]]] = {}
+
+    def cached(self) -> tuple[ModelInfo, ...]:
+        """What was listed last, however old; asks nobody."""
+        return tuple(model for _, models in self._known.values() for model in models)
+
+    async def find(self, provider: str = "") -> Models:
+        """The models of all usable providers, or of the one named.
+
+        Raises:
+            UnifiedLLMError: one provider was named, and it is unknown or could not say. For all providers such
+                errors are in the result.
+        """
+        if provider:
+            return Models(await self._ask(provider), {})
+        names = await self.providers()
+        answers = await asyncio.gather(*(self._ask_or_say_why(name) for name in names))
+        models = tuple(model for answer in answers if not isinstance(answer, str) for model in answer)
+        return Models(models, {n: why for n, why in zip(names, answers, strict=True) if isinstance(why, str)})
+
+    async def providers(self) -> list[str]:
+        """Names of the usable providers, the client's current one first."""
+        current = await self._client.get_provider_async()
+        names = await asyncio.to_thread(self._client.list_providers)
+        return [current, *(name for name in names if name != current)]
+
+    async def _ask_or_say_why(self, name: str) -> tuple[ModelInfo, ...] | str:
+        try:
+            return await self._ask(name)
+        except UnifiedLLMError as error:
+            return f"{error.message} ({error.hint})" if error.hint else error.message
+        except TimeoutError:
+            return f"did not answer within {self._settings.provider_timeout:g} s"
+        except Exception:
+            # A third-party provider with a bug must not take the others' models with it.
+            logger.exception("provider %s failed to list its models", name)
+            return "internal error; see the server's log"
+
+    async def _ask(self, name: str) -> tuple[ModelInfo, ...]:
+        known = self._known.get(name)
+        if known is not None and self._clock() - known[0] < self._settings.models_ttl:
+            return known[1]
+        async with asyncio.timeout(self._settings.provider_timeout):
+            models = tuple(await self._client.list_models_async(name))
+        self._known[name] = (self._clock(), models)
+        return models

@@ -1,0 +1,198 @@
+"""The tools `chat` and `get_response`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from unified_llm import ChatResponse, Message, Part, Text, TextDelta
+from unified_llm.errors import StreamInterruptedError
+from unified_llm_mcp._sdk import Call
+from unified_llm_mcp.arguments import ChatArguments, GetResponseArguments
+from unified_llm_mcp.attachments import read_attachments
+from unified_llm_mcp.failures import ToolCallError
+from unified_llm_mcp.progress import follow
+from unified_llm_mcp.results import compact, fitting, tool_result
+from unified_llm_mcp.runs import Run
+from unified_llm_mcp.state import ChatRun, Conversation, ServerState
+
+__all__ = ["chat", "chat_result", "get_response", "start_chat"]
+
+
+async def chat(state: ServerState, arguments: ChatArguments, call: Call) -> dict[str, Any]:
+    """Answer, or hand over a `response_id` when the answer takes longer than the client waits."""
+    state.limits.check_spending()
+    started = await start_chat(state, arguments, call.subject)
+    try:
+        await follow(started.run, call, wait=state.settings.max_wait or None, heartbeat=state.settings.heartbeat)
+    except BaseException:  # cancelled, or the connection is gone: nobody will read the answer, so stop paying for it
+        started.run.cancel()
+        raise
+    if not started.run.done:
+        started.response_id = state.results.put(call.subject, started)
+    return chat_result(state, started)
+
+
+async def get_response(state: ServerState, arguments: GetResponseArguments, call: Call) -> dict[str, Any]:
+    """The answer of a chat that was still running, or what there is of it."""
+    started = state.results.get(call.subject, arguments.response_id)
+    if started is None:
+        raise ToolCallError(
+            "unknown_response",
+            "no answer is kept under this response_id",
+            hint="ids live for a limited time after their last use and belong to the caller who got them; "
+            "call chat again",
+        )
+    if arguments.cancel:
+        started.run.cancel()
+        await started.run.wait_done(None)
+    else:
+        await follow(started.run, call, wait=arguments.wait_s, heartbeat=state.settings.heartbeat)
+    return chat_result(state, started)
+
+
+async def start_chat(state: ServerState, arguments: ChatArguments, subject: str) -> ChatRun:
+    """Start the run of a chat.
+
+    Raises:
+        ToolCallError: an attachment, a conversation or the schema is not usable; nothing was sent.
+    """
+    options, notes = _options(state, arguments)
+    content: list[Part] = [Text(arguments.prompt), *await read_attachments(arguments.attachments, state.settings)]
+    added = (*(Message(turn.role, turn.content) for turn in arguments.messages), Message("user", content))
+    conversation_id, conversation = _conversation(state, arguments, subject)
+
+    async def produce(run: Run[ChatResponse]) -> ChatResponse:
+        async with conversation.turn, state.limits.slot():
+            system = arguments.system or conversation.system
+            response = await _answer(state, run, (*conversation.messages, *added), options, system)
+            # Only now: a failed or cancelled call leaves the conversation as it was.
+            conversation.messages += (*added, response.message)
+            conversation.system = system
+            return response
+
+    run = state.runs.start(produce)
+    return ChatRun(run, options.get("model") or "", arguments.response_schema is not None, notes, conversation_id)
+
+
+async def _answer(
+    state: ServerState,
+    run: Run[ChatResponse],
+    messages: tuple[Message, ...],
+    options: dict[str, Any],
+    system: str | None,
+) -> ChatResponse:
+    async with state.client.stream_async(messages, system=system, **options) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                run.add(event.text)
+    if stream.response is None:
+        raise StreamInterruptedError("the stream ended without an end event")
+    state.limits.record(stream.response.cost)
+    return stream.response
+
+
+def _conversation(state: ServerState, arguments: ChatArguments, subject: str) -> tuple[str | None, Conversation]:
+    """The conversation of a call: the one named, a new one, or one for this call alone."""
+    wanted = arguments.conversation_id
+    found = Conversation() if wanted in ("", "new") else state.conversations.get(subject, wanted)
+    if found is None:
+        raise ToolCallError(
+            "unknown_conversation",
+            "no conversation is kept under this conversation_id",
+            hint="ids live for a limited time after their last use and belong to the caller who got them; "
+            "pass 'new' to start one",
+        )
+    if wanted == "new":
+        wanted = state.conversations.put(subject, found)
+    return wanted or None, found
+
+
+def _options(state: ServerState, arguments: ChatArguments) -> tuple[dict[str, Any], list[str]]:
+    """Options of the call, and what was changed of what was asked for."""
+    notes: list[str] = []
+    max_tokens, ceiling = arguments.max_tokens, state.settings.max_tokens
+    if ceiling is not None:
+        if max_tokens is not None and max_tokens > ceiling:
+            notes.append(f"max_tokens changed: this server allows {ceiling}")
+        max_tokens = min(max_tokens or ceiling, ceiling)
+    options = compact(
+        model=arguments.model or state.settings.model,
+        max_tokens=max_tokens,
+        temperature=arguments.temperature,
+        response_format=_response_format(arguments.response_schema),
+        timeout=state.settings.timeout,
+    )
+    return options, notes
+
+
+def _response_format(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if schema is None:
+        return None
+    if schema.get("type") != "object":
+        raise ToolCallError(
+            "invalid_arguments",
+            "response_schema must be a JSON Schema with type object",
+            hint='wrap other values: {"type": "object", "properties": {"value": ...}, "required": ["value"]}',
+        )
+    return {"type": "json_schema", "json_schema": {"name": "response", "schema": dict(schema)}}
+
+
+def chat_result(state: ServerState, started: ChatRun) -> dict[str, Any]:
+    """The result of a chat as it is now: complete, running or cancelled. Raises what the chat raised."""
+    run = started.run
+    if run.done and not run.cancelled:
+        return _complete(state, started, run.result())
+    text = fitting(run.text, state.settings.max_output_chars)
+    structured = compact(
+        status="cancelled" if run.done else "running",
+        text=text,
+        model=started.model or None,
+        conversation_id=started.conversation_id,
+        response_id=started.response_id,
+        truncated=len(text) < len(run.text) or None,
+    )
+    return tool_result(_unfinished_text(started, text), structured)
+
+
+def _unfinished_text(started: ChatRun, text: str) -> str:
+    if started.run.done:
+        note = "[Cancelled before the end.]"
+    else:
+        seconds = time.monotonic() - started.run.started
+        note = f"[Still running after {seconds:.0f} s: call get_response with response_id {started.response_id}.]"
+    return f"{text}\n{note}" if text else note
+
+
+def _complete(state: ServerState, started: ChatRun, response: ChatResponse) -> dict[str, Any]:
+    text = fitting(response.text, state.settings.max_output_chars)
+    truncated = len(text) < len(response.text)
+    adjustments = started.notes + [f"{a.what} {a.kind}: {a.reason}" for a in response.adjustments]
+    structured = compact(
+        status="complete",
+        text=text,
+        data=response.parsed if started.wants_data and not truncated else None,
+        model=response.model,
+        provider=response.provider,
+        finish_reason=response.finish_reason and response.finish_reason.value,
+        usage=usage_of(response),
+        latency_ms=None if response.latency is None else round(response.latency * 1000),
+        conversation_id=started.conversation_id,
+        response_id=started.response_id,
+        truncated=truncated or None,
+        adjustments=adjustments or None,
+    )
+    return tool_result(text or f"[The model returned no text; finish reason: {response.finish_reason}.]", structured)
+
+
+def usage_of(response: ChatResponse) -> dict[str, Any]:
+    """Tokens and cost, as far as known."""
+    usage = response.usage
+    return compact(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cache_read_tokens,
+        cost_usd=response.cost,
+        cost_known=response.cost is not None,
+    )

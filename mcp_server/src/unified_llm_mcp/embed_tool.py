@@ -1,0 +1,111 @@
+"""The tool `embed`: vectors in the smallest form that is still exact, never a flood of digits."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from typing import Any
+
+from unified_llm import Embeddings
+from unified_llm_mcp._sdk import Call
+from unified_llm_mcp.arguments import EmbedArguments
+from unified_llm_mcp.failures import ToolCallError
+from unified_llm_mcp.results import compact, tool_result
+from unified_llm_mcp.state import ServerState
+
+__all__ = ["embed", "float32_bytes"]
+
+FLOAT_NUMBERS = 4096
+"""Most numbers sent as JSON floats by ``auto``: about 50 kB."""
+RESULT_BYTES = 850_000
+"""Most bytes of vectors in one result; see `results.MAX_TEXT_BYTES`."""
+CONTENT_BYTES = 4096
+"""Most bytes of vectors in `content`, which some hosts show to the model; more are only in `structuredContent`."""
+
+
+async def embed(state: ServerState, arguments: EmbedArguments, call: Call) -> dict[str, Any]:
+    """The vectors of `texts`, in order."""
+    async with state.limits.slot():
+        vectors = await state.client.embed_async(
+            arguments.texts, arguments.model or state.settings.embed_model, dimensions=arguments.dimensions
+        )
+    encoding = _encoding(arguments.encoding, vectors)
+    adjustments = [f"{a.what} {a.kind}: {a.reason}" for a in vectors.adjustments]
+    structured = compact(
+        model=vectors.model or arguments.model,
+        provider=vectors.provider or "",
+        dimensions=vectors.dimensions or 0,
+        count=len(vectors),
+        encoding=encoding,
+        usage=compact(input_tokens=vectors.usage.input_tokens) or None,
+        adjustments=adjustments or None,
+    )
+    return _encoded(state, vectors, encoding, structured, call)
+
+
+def _encoding(wanted: str, vectors: Embeddings) -> str:
+    """The encoding to use; refuses one asked for explicitly that would not fit."""
+    numbers = len(vectors) * (vectors.dimensions or 0)
+    fits = {"float": numbers * 13 <= RESULT_BYTES, "base64": len(vectors) * _base64_length(vectors) <= RESULT_BYTES}
+    if wanted == "auto":
+        if numbers <= FLOAT_NUMBERS:
+            return "float"
+        return "base64" if fits["base64"] else "resource"
+    if not fits.get(wanted, True):
+        raise ToolCallError(
+            "result_too_large",
+            f"{len(vectors)} vectors of {vectors.dimensions} numbers do not fit into one result as {wanted}",
+            hint="use encoding 'auto' or 'resource', or fewer texts in a call",
+        )
+    return wanted
+
+
+def _base64_length(vectors: Embeddings) -> int:
+    return ((vectors.dimensions or 0) * 4 + 2) // 3 * 4 + 3
+
+
+def _encoded(
+    state: ServerState, vectors: Embeddings, encoding: str, structured: dict[str, Any], call: Call
+) -> dict[str, Any]:
+    if encoding == "float":
+        floats = [[_shortest(x) for x in vector] for vector in vectors.vectors]
+        text = str(floats)
+        return tool_result(
+            text if len(text) <= CONTENT_BYTES else _summary(structured, "structuredContent.embeddings"),
+            structured | {"embeddings": floats},
+        )
+    if encoding == "base64":
+        encoded = [base64.b64encode(float32_bytes(vector)).decode("ascii") for vector in vectors.vectors]
+        where = "structuredContent.embeddings_base64 (little-endian float32)"
+        return tool_result(_summary(structured, where), structured | {"embeddings_base64": encoded})
+    uri = f"llm://embeddings/{state.embeddings.put(call.subject, vectors)}"
+    link = {
+        "type": "resource_link",
+        "uri": uri,
+        "name": "embeddings",
+        "mimeType": "application/octet-stream",
+        "description": f"{len(vectors)} x {vectors.dimensions} little-endian float32, row by row",
+    }
+    return tool_result(_summary(structured, f"the resource {uri}"), structured | {"resource_uri": uri}, link)
+
+
+def _summary(structured: dict[str, Any], where: str) -> str:
+    return (
+        f"{structured['count']} vectors of {structured['dimensions']} numbers from {structured['model']}, in {where}."
+    )
+
+
+def _shortest(value: float) -> float:
+    """The shortest decimal that is the same float32: half the digits of the float64 it is stored in."""
+    short = float(f"{value:.8g}")
+    return short if array("f", (short,))[0] == value else float(f"{value:.9g}")
+
+
+def float32_bytes(vector: array[float]) -> bytes:
+    """The numbers as little-endian float32."""
+    packed = vector if vector.typecode == "f" else array("f", vector)
+    if sys.byteorder == "big":
+        packed = array("f", packed)
+        packed.byteswap()
+    return packed.tobytes()

@@ -1,0 +1,103 @@
+"""Chats in tasks of their own, so that one can outlive the request that started it and be fetched later."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from unified_llm_mcp.failures import ToolCallError
+
+__all__ = ["Run", "Runs"]
+
+R = TypeVar("R")
+
+
+class Run(Generic[R]):
+    """One call in flight, or done: the text so far, and the result at the end."""
+
+    def __init__(self, produce: Callable[[Run[R]], Awaitable[R]]) -> None:
+        self.pieces: list[str] = []
+        self.started = time.monotonic()
+        self._changed = asyncio.Event()
+        self._task = asyncio.create_task(self._work(produce))
+        self._task.add_done_callback(lambda _: self._changed.set())
+
+    async def _work(self, produce: Callable[[Run[R]], Awaitable[R]]) -> R:
+        return await produce(self)
+
+    @property
+    def done(self) -> bool:
+        return self._task.done()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._task.cancelled()
+
+    @property
+    def text(self) -> str:
+        """The text received so far."""
+        return "".join(self.pieces)
+
+    def add(self, piece: str) -> None:
+        """Text has arrived."""
+        self.pieces.append(piece)
+        self._changed.set()
+
+    def result(self) -> R:
+        """What the call returned; raises what it raised. Only once `done`."""
+        if self._task.cancelled():
+            raise ToolCallError("cancelled", "the call was cancelled", partial=self.text)
+        return self._task.result()
+
+    async def wait_text(self, position: int, seconds: float | None) -> None:
+        """Return when there are more than `position` pieces, or the run is done, or `seconds` have passed."""
+        if len(self.pieces) > position or self.done:
+            return
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return  # nothing new: the caller looks at the clock
+
+    async def wait_done(self, seconds: float | None) -> None:
+        """Return when the run is done or `seconds` have passed. Cancelling the waiter leaves the run alone."""
+        await asyncio.wait({self._task}, timeout=seconds)
+
+    def cancel(self) -> None:
+        """Stop it; the upstream request is closed. Nothing happens when it is done."""
+        self._task.cancel()
+
+
+class Runs:
+    """Every run of one server."""
+
+    def __init__(self) -> None:
+        self._alive: set[Run[object]] = set()
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def start(self, produce: Callable[[Run[R]], Awaitable[R]]) -> Run[R]:
+        """Start a run."""
+        run: Run[R] = Run(produce)
+        self._alive.add(run)  # type: ignore[arg-type]  # the set only cancels and awaits
+        run._task.add_done_callback(lambda _: self._alive.discard(run))
+        run._task.add_done_callback(_retrieve)
+        return run
+
+    async def aclose(self) -> None:
+        """Cancel what is running and wait until its upstream requests are closed."""
+        alive = list(self._alive)
+        for run in alive:
+            run.cancel()
+        if alive:
+            await asyncio.wait([run._task for run in alive])
+
+
+def _retrieve(task: asyncio.Task[R]) -> None:
+    """Mark the exception as seen: a run nobody asks about any more must not be reported as forgotten by asyncio."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,158 @@
+"""`build_server`: a client and settings in, an MCP server out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from unified_llm import UnifiedLLM
+from unified_llm.errors import UnifiedLLMError
+from unified_llm_mcp import __version__
+from unified_llm_mcp._sdk import Call, CatalogueServer, ToolSpec
+from unified_llm_mcp.arguments import (
+    Arguments,
+    ChatArguments,
+    EmbedArguments,
+    GetResponseArguments,
+    ListModelsArguments,
+    parse_arguments,
+)
+from unified_llm_mcp.chat_tool import chat, get_response
+from unified_llm_mcp.embed_tool import embed
+from unified_llm_mcp.failures import ToolCallError, failure_of
+from unified_llm_mcp.json_schema import input_schema
+from unified_llm_mcp.models_tool import list_models
+from unified_llm_mcp.results import CHAT_OUTPUT, EMBED_OUTPUT, MODELS_OUTPUT, failure_result
+from unified_llm_mcp.settings import Settings
+from unified_llm_mcp.state import ServerState
+
+__all__ = ["ModelServer", "build_server"]
+
+logger = logging.getLogger("unified_llm_mcp")
+
+INSTRUCTIONS = (
+    "Ask other language models. Call list_models first to see which there are; pass an id from it as model. "
+    "chat answers a prompt; embed turns texts into vectors for search. When chat returns status running, call "
+    "get_response with its response_id. Errors say what to do next."
+)
+
+Tool = Callable[[ServerState, Any, Call], Awaitable[dict[str, Any]]]
+
+
+class ModelServer(CatalogueServer):
+    """The MCP server. `aclose` stops its running calls; the client it was built with stays open."""
+
+    state: ServerState
+
+    async def aclose(self) -> None:
+        """Cancel every call in flight and close its upstream request."""
+        await self.state.aclose()
+
+
+def build_server(client: UnifiedLLM | None = None, settings: Settings | None = None) -> ModelServer:
+    """Make a server that offers the models of `client`. Asks no network and needs no key.
+
+    Args:
+        client: used for every call; one made by ``UnifiedLLM()`` when None.
+        settings: models, limits and folders; see `Settings`.
+    """
+    settings = settings or Settings()
+    state = ServerState(client if client is not None else UnifiedLLM(), settings)
+    specs = [spec for spec in _catalogue(state) if spec.name in settings.tools]
+    server = ModelServer("unified-llm", version=__version__, instructions=INSTRUCTIONS, specs=specs)
+    server.state = state
+    return server
+
+
+def _catalogue(state: ServerState) -> list[ToolSpec]:
+    return [
+        _spec(
+            state,
+            chat,
+            ChatArguments,
+            "Ask a language model",
+            "Ask another language model (Claude, LM Studio, Ollama, any OpenAI-compatible server) and return its "
+            "answer. A long call returns status running and a response_id for get_response.",
+            CHAT_OUTPUT,
+            idempotent=False,
+            meta={"anthropic/maxResultSizeChars": 500_000},
+        ),
+        _spec(
+            state,
+            embed,
+            EmbedArguments,
+            "Embed texts",
+            "Turn texts into vectors for semantic search or clustering.",
+            EMBED_OUTPUT,
+        ),
+        _spec(
+            state,
+            list_models,
+            ListModelsArguments,
+            "List models",
+            "List the models chat and embed can use, from every configured provider.",
+            MODELS_OUTPUT,
+        ),
+        _spec(
+            state,
+            get_response,
+            GetResponseArguments,
+            "Get a running answer",
+            "Wait for the answer of a chat that returned status running. Answers are kept for 1 h.",
+            CHAT_OUTPUT,
+            open_world=False,
+        ),
+    ]
+
+
+def _spec(
+    state: ServerState,
+    tool: Tool,
+    arguments: type[Arguments],
+    title: str,
+    description: str,
+    output: dict[str, Any],
+    *,
+    idempotent: bool = True,
+    open_world: bool = True,
+    meta: dict[str, Any] | None = None,
+) -> ToolSpec:
+    definition: dict[str, Any] = {
+        "name": tool.__name__,
+        "title": title,
+        "description": description,
+        "inputSchema": input_schema(arguments),
+        "outputSchema": output,
+        "annotations": {
+            "readOnlyHint": True,
+            "destructiveHint": False,
+            "idempotentHint": idempotent,
+            "openWorldHint": open_world,
+        },
+    }
+    if meta:
+        definition["_meta"] = meta
+    return ToolSpec(definition, _guarded(state, tool, arguments))
+
+
+def _guarded(
+    state: ServerState, tool: Tool, model: type[Arguments]
+) -> Callable[[dict[str, Any], Call], Awaitable[dict[str, Any]]]:
+    """A tool that never raises: everything that goes wrong is a tool error, and nothing internal leaks."""
+
+    async def handler(given: dict[str, Any], call: Call) -> dict[str, Any]:
+        try:
+            state.limits.admit(call.subject)
+            return await tool(state, parse_arguments(model, given), call)
+        except ToolCallError as failure:
+            return failure_result(failure)
+        except UnifiedLLMError as error:
+            return failure_result(failure_of(error))
+        except Exception:
+            logger.exception("the tool %s failed", tool.__name__)
+            return failure_result(
+                ToolCallError("internal", "internal error", hint="see the server's log, which says more")
+            )
+
+    return handler

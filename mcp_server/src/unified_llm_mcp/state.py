@@ -1,0 +1,61 @@
+"""What the tools of one server share: the client, the settings, and everything that lives between two calls."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from unified_llm import ChatResponse, Embeddings, Message, UnifiedLLM
+from unified_llm_mcp.catalogue import ModelCatalogue
+from unified_llm_mcp.expiring import ExpiringStore
+from unified_llm_mcp.limits import Limits
+from unified_llm_mcp.runs import Run, Runs
+from unified_llm_mcp.settings import Settings
+
+__all__ = ["ChatRun", "Conversation", "ServerState"]
+
+
+@dataclass(slots=True)
+class ChatRun:
+    """A chat in flight, or done, and what its result says besides the answer."""
+
+    run: Run[ChatResponse]
+    model: str
+    wants_data: bool
+    notes: list[str]
+    conversation_id: str | None = None
+    response_id: str | None = None
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A history kept between calls. `turn` is held while a message is being answered, so that turns do not mix."""
+
+    messages: tuple[Message, ...] = ()
+    system: str | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class ServerState:
+    """Made once per server; `aclose` stops what is still running. The client belongs to whoever made it."""
+
+    def __init__(self, client: UnifiedLLM, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self.limits = Limits(settings)
+        self.models = ModelCatalogue(client, settings)
+        self.runs = Runs()
+        self.results: ExpiringStore[ChatRun] = ExpiringStore(
+            "resp", ttl=settings.result_ttl, capacity=settings.max_results, dropped=lambda kept: kept.run.cancel()
+        )
+
+        self.conversations: ExpiringStore[Conversation] = ExpiringStore(
+            "conv", ttl=settings.conversation_ttl, capacity=settings.max_conversations
+        )
+        self.embeddings: ExpiringStore[Embeddings] = ExpiringStore(
+            "emb", ttl=settings.result_ttl, capacity=settings.max_results
+        )
+
+    async def aclose(self) -> None:
+        """Cancel every call in flight; upstream requests are closed."""
+        await self.runs.aclose()

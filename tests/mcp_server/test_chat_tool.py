@@ -1,0 +1,185 @@
+"""The tool chat, through the official client in memory, on both protocol eras."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from testkit.mcp_clients import ERAS, MCPError, in_memory
+from testkit.probe_provider import ProbeProvider
+from unified_llm import Adjustment, ChatRequest, ChatResponse, UnifiedLLM
+from unified_llm.errors import MissingCredentialError, RateLimitError
+from unified_llm_mcp import ModelServer, Settings, build_server
+
+pytestmark = pytest.mark.parametrize("era", ERAS)
+
+
+def serve(provider: ProbeProvider, **settings: object) -> ModelServer:
+    return build_server(UnifiedLLM(provider=provider), Settings(**settings))  # type: ignore[arg-type]
+
+
+async def test_the_answer_is_in_content_and_in_structured_content(era: str) -> None:
+    async with in_memory(serve(ProbeProvider()), era) as client:
+        result = await client.call("chat", prompt="Hi")
+    assert result.text == "Hello, world"
+    assert result.structured == {
+        "status": "complete",
+        "text": "Hello, world",
+        "model": "talker",
+        "provider": "probe",
+        "finish_reason": "stop",
+        "usage": {"input_tokens": 5, "output_tokens": 3, "cost_known": False},
+        "latency_ms": 250,
+    }
+
+
+async def test_every_argument_reaches_the_provider(era: str) -> None:
+    provider = ProbeProvider('{"a": 1}')
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    async with in_memory(serve(provider), era) as client:
+        result = await client.call(
+            "chat",
+            prompt="now",
+            model="probe:other/model:7b",
+            system="be brief",
+            messages=[{"role": "user", "content": "before"}, {"role": "assistant", "content": "yes"}],
+            response_schema=schema,
+            max_tokens=7,
+            temperature=0.5,
+        )
+    (request,) = provider.requests
+    assert request.model == "other/model:7b"
+    assert [(m.role, m.text) for m in request.messages] == [
+        ("system", "be brief"),
+        ("user", "before"),
+        ("assistant", "yes"),
+        ("user", "now"),
+    ]
+    assert (request.config.max_tokens, request.config.temperature) == (7, 0.5)
+    assert request.response_format is not None
+    assert request.response_format.schema == schema
+    assert result.structured["data"] == {"a": 1}
+
+
+async def test_calls_run_in_parallel_and_listing_works_meanwhile(era: str) -> None:
+    provider = ProbeProvider()
+    provider.gate = asyncio.Event()
+    async with in_memory(serve(provider), era) as client, asyncio.TaskGroup() as group:
+        calls = [group.create_task(client.call("chat", prompt=str(n))) for n in range(32)]
+        await provider.wait_open(32)
+        assert len(await client.tools()) == 4
+        provider.gate.set()
+    assert provider.most_open == 32
+    assert {call.result().text for call in calls} == {"Hello, world"}
+
+
+async def test_cancelling_a_call_closes_the_upstream_stream(era: str) -> None:
+    provider = ProbeProvider()
+    provider.gate = asyncio.Event()
+    async with in_memory(serve(provider), era) as client:
+        call = asyncio.create_task(client.call("chat", prompt="long"))
+        await provider.wait_open(1)
+        await client.cancel(call)
+        await provider.wait_open(0, seconds=0.5)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (provider.open_now, provider.closed_early) == (0, 1)
+        provider.gate = None
+        assert (await client.call("chat", prompt="next")).text == "Hello, world"
+
+
+async def test_a_typo_in_an_argument_is_refused_with_the_right_name(era: str) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider), era) as client:
+        result = await client.call("chat", prompt="x", max_token=5)
+    assert result.error["category"] == "invalid_arguments"
+    assert "unknown argument 'max_token', did you mean 'max_tokens'?" in result.text
+    assert provider.requests == []
+
+
+async def test_a_wrong_value_is_refused_and_says_where(era: str) -> None:
+    async with in_memory(serve(ProbeProvider()), era) as client:
+        result = await client.call("chat", prompt="", messages=[{"role": "tool", "content": "x"}], temperature=3)
+    assert result.error["category"] == "invalid_arguments"
+    for where in ("prompt:", "messages.0.role:", "temperature:"):
+        assert where in result.text
+
+
+async def test_lists_sent_as_json_text_are_read(era: str) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider), era) as client:
+        await client.call("chat", prompt="b", messages='[{"role": "user", "content": "a"}]')
+    assert [m.text for m in provider.requests[0].messages] == ["a", "b"]
+
+
+async def test_an_unknown_tool_is_a_protocol_error(era: str) -> None:
+    async with in_memory(serve(ProbeProvider()), era) as client:
+        with pytest.raises(MCPError) as raised:
+            await client.session.call_tool("chatt", {"prompt": "x"})
+    assert raised.value.error.code == -32602
+
+
+async def test_an_error_of_the_provider_says_what_happened_and_what_to_do(era: str) -> None:
+    provider = ProbeProvider("Half an ans")
+    provider.error = RateLimitError("slow down", status=429, retry_after=12.0, provider="probe", hint="wait")
+    async with in_memory(serve(provider), era) as client:
+        result = await client.call("chat", prompt="x")
+    assert result.error == {
+        "category": "rate_limit",
+        "retryable": True,
+        "hint": "wait",
+        "provider": "probe",
+        "status": 429,
+        "retry_after_s": 12.0,
+    }
+    assert "after 12 s" in result.text
+    assert "Half an ans" in result.text
+
+
+async def test_a_missing_key_names_the_variable_and_the_server_still_starts(era: str) -> None:
+    server = build_server(UnifiedLLM(), Settings(model="openai:gpt-5-mini"))
+    async with in_memory(server, era) as client:
+        assert len(await client.tools()) == 4
+        result = await client.call("chat", prompt="x")
+    assert result.error["category"] == "missing_credential"
+    assert "OPENAI_API_KEY" in result.text
+
+
+async def test_no_key_reaches_the_caller(era: str) -> None:
+    provider = ProbeProvider()
+    provider.error = MissingCredentialError("refused sk-ant-REDACTED", hint="api_key=sk-ant-REDACTED")
+    async with in_memory(serve(provider), era) as client:
+        result = await client.call("chat", prompt="x")
+    assert "sk-ant" not in str(result.wire)
+
+
+async def test_a_bug_of_a_provider_leaks_nothing(era: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(ProbeProvider):
+        def _response(self, request: ChatRequest) -> ChatResponse:
+            raise ZeroDivisionError("secret detail")
+
+    async with in_memory(serve(Broken()), era) as client:
+        result = await client.call("chat", prompt="x")
+    assert result.error["category"] == "internal"
+    assert "secret detail" not in str(result.wire)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_what_the_provider_changed_is_told(era: str) -> None:
+    provider = ProbeProvider()
+    provider.adjustments = (Adjustment("dropped", "temperature", "this model refuses it"),)
+    async with in_memory(serve(provider, max_tokens=100), era) as client:
+        result = await client.call("chat", prompt="x", max_tokens=500)
+    assert provider.requests[0].config.max_tokens == 100
+    assert result.structured["adjustments"] == [
+        "max_tokens changed: this server allows 100",
+        "temperature dropped: this model refuses it",
+    ]
+
+
+async def test_only_the_tools_allowed_are_offered_and_callable(era: str) -> None:
+    async with in_memory(serve(ProbeProvider(), tools=("embed", "list_models")), era) as client:
+        assert [tool["name"] for tool in await client.tools()] == ["embed", "list_models"]
+        with pytest.raises(MCPError):
+            await client.session.call_tool("chat", {"prompt": "x"})
