@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
@@ -14,13 +15,15 @@ from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream
 from unified_llm.conversations import Conversation, ConversationManager
 from unified_llm.detection import Detection
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
+from unified_llm.flow import CallInfo, Flow, FlowSettings
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
+from unified_llm.policy import BreakerSettings, Limits, RetryPolicy, Send
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
 from unified_llm.providers.base import LLMProvider
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
-from unified_llm.responses import Adjustment, ChatResponse, Embedding, Embeddings, ModelInfo
+from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embedding, Embeddings, ModelInfo
 from unified_llm.routing import AvailableProviders, Router
-from unified_llm.stream import StreamEvent
+from unified_llm.stream import StreamEnd, StreamEvent
 from unified_llm.tools import Tool, ToolLike, normalize_tool
 
 __all__ = ["UnifiedLLM"]
@@ -46,6 +49,13 @@ class UnifiedLLM:
         embed_model: model id or ``provider:model`` of `embed`, when it is not the provider's own.
         config: options for every call; those of a call win.
         timeout: seconds without progress before `APITimeoutError`.
+        fallbacks: model references (``provider:model``) asked in order when a call fails (see `policy.plan`).
+        max_retries: attempts after the first on failures that may pass, per target; default 2.
+        deadline: most seconds for a whole call, retries and fallbacks included; None for no limit.
+        breaker: leave a target alone after so many failures in a row; None (default) for never.
+        limits: provider name to its `Limits`, shared by everybody who uses this client.
+        fallback_after_delivery: start over on the next target when a stream breaks after its first delta.
+        hooks: objects with any method of `unified_llm.flow.Hooks`.
         options: further keywords of the provider's constructor (``transport``, ``headers``, ``script``...).
 
     Nothing is imported, opened or asked before the first call, except that an explicit `provider` is created at
@@ -73,6 +83,13 @@ class UnifiedLLM:
         embed_model: str | None = None,
         config: ModelConfig | None = None,
         timeout: float | None = None,
+        fallbacks: Iterable[str] = (),
+        max_retries: int | None = None,
+        deadline: float | None = None,
+        breaker: BreakerSettings | None = None,
+        limits: Mapping[str, Limits] | None = None,
+        fallback_after_delivery: bool = False,
+        hooks: Iterable[object] = (),
         **options: Any,
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
@@ -83,6 +100,18 @@ class UnifiedLLM:
             embed_model=embed_model,
             options={k: v for k, v in given.items() if v is not None},
             config_path=config_path,
+        )
+        self._fallbacks = (fallbacks,) if isinstance(fallbacks, str) else tuple(fallbacks)
+        for fallback in self._fallbacks:
+            self._router.check(fallback)
+        self._flow = Flow(
+            FlowSettings(
+                RetryPolicy(max_retries=2 if max_retries is None else max_retries, deadline=deadline),
+                breaker,
+                {self._router.check(f"{name}:"): limit for name, limit in (limits or {}).items()},
+                fallback_after_delivery,
+            ),
+            list(hooks),
         )
         self._warned: set[tuple[str | None, str]] = set()
         self.conversations = ConversationManager(self)
@@ -133,8 +162,20 @@ class UnifiedLLM:
         """
         if stream:
             return TextStream(self.stream(messages, config, tools, **options))
-        provider, request = self._prepare(messages, config, tools, options)
-        return self._noted(provider.chat(request))
+        request, settings = self._prepare(messages, config, tools, options)
+        targets = self._router.targets(settings.model_name, settings.fallbacks or self._fallbacks)
+        info = CallInfo("chat", label=settings.label)
+        self._flow.hooks.call("before_call", info)
+
+        def ask(step: Send) -> ChatResponse:
+            provider, model = self._router.resolve(step.target)
+            with self._flow.admitted(step, request):
+                return provider.chat(request.for_model(model))
+
+        answer = self._flow.run(targets, info, ask, **_retry_of(settings))
+        response = self._finish(answer.value, answer.attempts)
+        self._flow.hooks.call("on_response", info, response)
+        return response
 
     @overload
     async def chat_async(
@@ -166,8 +207,20 @@ class UnifiedLLM:
         """`chat`, without blocking the event loop."""
         if stream:
             return AsyncTextStream(self.stream_async(messages, config, tools, **options))
-        provider, request = await self._prepare_async(messages, config, tools, options)
-        return self._noted(await provider.chat_async(request))
+        request, settings = await self._prepare_async(messages, config, tools, options)
+        targets = await self._router.targets_async(settings.model_name, settings.fallbacks or self._fallbacks)
+        info = CallInfo("chat", label=settings.label)
+        await self._flow.hooks.call_async("before_call", info)
+
+        async def ask(step: Send) -> ChatResponse:
+            provider, model = await self._router.resolve_async(step.target)
+            async with self._flow.admitted_async(step, request):
+                return await provider.chat_async(request.for_model(model))
+
+        answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
+        response = self._finish(answer.value, answer.attempts)
+        await self._flow.hooks.call_async("on_response", info, response)
+        return response
 
     def stream(
         self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
@@ -182,10 +235,20 @@ class UnifiedLLM:
     def _events(
         self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
     ) -> Iterator[StreamEvent]:
-        provider, request = self._prepare(messages, config, tools, options, stream=True)
-        for event in provider.stream(request):
-            if event.type == "end":
-                self._noted(event.response)  # type: ignore[union-attr]  # told apart by `type`
+        request, settings = self._prepare(messages, config, tools, options, stream=True)
+        targets = self._router.targets(settings.model_name, settings.fallbacks or self._fallbacks)
+        info = CallInfo("stream", label=settings.label)
+        self._flow.hooks.call("before_call", info)
+
+        def ask(step: Send) -> Iterator[StreamEvent]:
+            provider, model = self._router.resolve(step.target)
+            with self._flow.admitted(step, request):
+                yield from provider.stream(request.for_model(model))
+
+        for event in self._flow.stream(targets, info, ask, **_retry_of(settings)):
+            if isinstance(event, StreamEnd):
+                self._finish(event.response)
+                self._flow.hooks.call("on_response", info, event.response)
             yield event
 
     def stream_async(
@@ -197,18 +260,26 @@ class UnifiedLLM:
     async def _events_async(
         self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
     ) -> AsyncIterator[StreamEvent]:
-        provider, request = await self._prepare_async(messages, config, tools, options, stream=True)
-        events = provider.stream_async(request)
-        try:
+        request, settings = await self._prepare_async(messages, config, tools, options, stream=True)
+        targets = await self._router.targets_async(settings.model_name, settings.fallbacks or self._fallbacks)
+        info = CallInfo("stream", label=settings.label)
+        await self._flow.hooks.call_async("before_call", info)
+
+        async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
+            provider, model = await self._router.resolve_async(step.target)
+            async with (
+                self._flow.admitted_async(step, request),
+                closing(provider.stream_async(request.for_model(model))) as events,
+            ):
+                async for event in events:
+                    yield event
+
+        async with closing(self._flow.stream_async(targets, info, ask, **_retry_of(settings))) as events:
             async for event in events:
-                if event.type == "end":
-                    self._noted(event.response)  # type: ignore[union-attr]  # told apart by `type`
+                if isinstance(event, StreamEnd):
+                    self._finish(event.response)
+                    await self._flow.hooks.call_async("on_response", info, event.response)
                 yield event
-        finally:
-            # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
-            close: Any = getattr(events, "aclose", None)
-            if close is not None:
-                await close()
 
     def _prepare(
         self,
@@ -217,12 +288,11 @@ class UnifiedLLM:
         tools: Tools,
         options: dict[str, Any],
         stream: bool = False,
-    ) -> tuple[LLMProvider, ChatRequest]:
+    ) -> tuple[ChatRequest, ModelConfig]:
         merged, normal = prepare_chat(self.config, messages, config, options)
-        provider, model = self._router.chat_target(merged.model_name)
         if attachments.needs_reading(normal):
             normal = attachments.resolve(normal)
-        return provider, build_request(model, normal, merged, tools, stream)
+        return build_request(normal, merged, tools, stream), merged
 
     async def _prepare_async(
         self,
@@ -231,18 +301,17 @@ class UnifiedLLM:
         tools: Tools,
         options: dict[str, Any],
         stream: bool = False,
-    ) -> tuple[LLMProvider, ChatRequest]:
+    ) -> tuple[ChatRequest, ModelConfig]:
         merged, normal = prepare_chat(self.config, messages, config, options)
-        provider, model = await self._router.chat_target_async(merged.model_name)
         if attachments.needs_reading(normal):
             normal = await attachments.resolve_async(normal)
-        return provider, build_request(model, normal, merged, tools, stream)
+        return build_request(normal, merged, tools, stream), merged
 
-    def _noted(self, response: ChatResponse) -> ChatResponse:
+    def _finish(self, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
         for adjustment in response.adjustments:
             self._warn(response.provider, adjustment)
-        return response
+        return response.with_details(attempts=attempts) if attempts else response
 
     def _warn(self, provider: str | None, adjustment: Adjustment) -> None:
         if self.config.on_unsupported == "drop" or (provider, adjustment.what) in self._warned:
@@ -270,8 +339,17 @@ class UnifiedLLM:
         texts = embed_texts(text)
         if not texts:
             return Embeddings([])
-        provider, model = self._router.embed_target(model_name)
-        vectors = provider.embed(EmbedRequest(model, texts, dimensions, self.config))
+        provider, target = self._router.embed_target(model_name)
+        request = EmbedRequest(target.model or "", texts, dimensions, self.config)
+        info = CallInfo("embed", label=self.config.label)
+        self._flow.hooks.call("before_call", info)
+
+        def ask(step: Send) -> Embeddings:
+            with self._flow.admitted(step, request):
+                return provider.embed(request)
+
+        vectors = self._flow.run([target], info, ask).value
+        self._flow.hooks.call("on_response", info, vectors)
         return vectors[0] if isinstance(text, str) else vectors
 
     @overload
@@ -289,8 +367,17 @@ class UnifiedLLM:
         texts = embed_texts(text)
         if not texts:
             return Embeddings([])
-        provider, model = await self._router.embed_target_async(model_name)
-        vectors = await provider.embed_async(EmbedRequest(model, texts, dimensions, self.config))
+        provider, target = await self._router.embed_target_async(model_name)
+        request = EmbedRequest(target.model or "", texts, dimensions, self.config)
+        info = CallInfo("embed", label=self.config.label)
+        await self._flow.hooks.call_async("before_call", info)
+
+        async def ask(step: Send) -> Embeddings:
+            async with self._flow.admitted_async(step, request):
+                return await provider.embed_async(request)
+
+        vectors = (await self._flow.run_async([target], info, ask)).value
+        await self._flow.hooks.call_async("on_response", info, vectors)
         return vectors[0] if isinstance(text, str) else vectors
 
     def list_models(self, provider: str | None = None) -> list[ModelInfo]:
@@ -323,7 +410,9 @@ class UnifiedLLM:
         Raises:
             UnsupportedOptionError: the provider cannot count, and `exact` is True.
         """
-        provider, request = self._prepare(messages, config, tools, options)
+        request, settings = self._prepare(messages, config, tools, options)
+        provider, model = self._router.resolve(self._router.targets(settings.model_name)[0])
+        request = request.for_model(model)
         try:
             return provider.count_tokens(request)
         except UnsupportedOptionError:
@@ -341,7 +430,9 @@ class UnifiedLLM:
         **options: Any,
     ) -> int:
         """`count_tokens`, without blocking the event loop."""
-        provider, request = await self._prepare_async(messages, config, tools, options)
+        request, settings = await self._prepare_async(messages, config, tools, options)
+        provider, model = await self._router.resolve_async((await self._router.targets_async(settings.model_name))[0])
+        request = request.for_model(model)
         try:
             return await provider.count_tokens_async(request)
         except UnsupportedOptionError:
@@ -455,3 +546,18 @@ class UnifiedLLM:
             "a UnifiedLLM client is not pickled: it holds connections and keys",
             hint="make a new client in the other process, or pickle its settings",
         )
+
+
+def _retry_of(settings: ModelConfig) -> dict[str, Any]:
+    return {"max_retries": settings.max_retries, "deadline": settings.deadline}
+
+
+@asynccontextmanager
+async def closing(events: AsyncIterator[StreamEvent]) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+    """Close an async iterator at the end, if it can be closed: the upstream request must not wait for the collector."""
+    try:
+        yield events
+    finally:
+        close: Any = getattr(events, "aclose", None)
+        if close is not None:
+            await close()

@@ -7,8 +7,8 @@ from typing import Any
 
 from unified_llm.errors import InvalidMessageError, InvalidRequestError
 from unified_llm.message_formats import normalize_messages
-from unified_llm.messages import Message, MessageRole, Text, ToolCall, ToolResult
-from unified_llm.requests import ChatRequest, ModelConfig, unknown_option
+from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall, ToolResult
+from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, unknown_option
 from unified_llm.schemas import normalize_response_format
 from unified_llm.tools import ToolLike, normalize_tool_choice, normalize_tools
 
@@ -24,9 +24,9 @@ _OPTIONS = frozenset(ModelConfig.option_names()) | {
 
 
 def build_request(
-    model: str, messages: tuple[Message, ...], config: ModelConfig, tools: Iterable[ToolLike] | None, stream: bool
+    messages: tuple[Message, ...], config: ModelConfig, tools: Iterable[ToolLike] | None, stream: bool
 ) -> ChatRequest:
-    """The request, once the model is known and attachments are read.
+    """The request but for its model, which each target sets (`ChatRequest.for_model`).
 
     Raises:
         InvalidRequestError: a tool, tool choice or response format is not understood.
@@ -39,7 +39,7 @@ def build_request(
             hint=f"tools given: {', '.join(t.name for t in normal) or 'none'}",
         )
     return ChatRequest(
-        model=model,
+        model="",
         messages=messages,
         config=config,
         tools=normal,
@@ -108,14 +108,19 @@ def embed_texts(text: object) -> tuple[str, ...]:
     return texts
 
 
-def approximate_tokens(request: ChatRequest) -> int:
+def approximate_tokens(request: ChatRequest | EmbedRequest) -> int:
     """An estimate without a tokenizer: 4 bytes of UTF-8 a token, 4 tokens a message, 256 an attachment."""
-    total = 0
-    for message in request.messages:
-        total += 4
-        for part in message.parts:
-            text = getattr(part, "text", None) or getattr(part, "arguments_json", None)
-            total += (len(text.encode()) + 3) // 4 if text else (0 if isinstance(part, Text) else 256)
-    for tool in request.tools:
-        total += len(str(tool.to_dict()).encode()) // 4
-    return total
+    if isinstance(request, EmbedRequest):
+        return sum(_tokens_of(text) for text in request.texts)
+    total = sum(4 + sum(_part_tokens(part) for part in message.parts) for message in request.messages)
+    return total + sum(_tokens_of(str(tool.to_dict())) for tool in request.tools)
+
+
+def _part_tokens(part: Part) -> int:
+    if isinstance(part, (Text, Thinking, ToolResult)):
+        return _tokens_of(part.text)
+    return _tokens_of(part.arguments_json) if isinstance(part, ToolCall) else 256
+
+
+def _tokens_of(text: str) -> int:
+    return (len(text.encode("utf-8", "replace")) + 3) // 4

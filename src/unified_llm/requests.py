@@ -59,6 +59,9 @@ class ModelConfig:
         timeout: seconds without progress before `APITimeoutError` (connecting, first byte, between bytes).
         provider_options: ``{provider: {option: value}}`` sent only to that provider, as they are.
         extra_headers, extra_body: added to the HTTP request, as they are.
+        label: the application's own name for the call, for hooks and totals; not sent.
+        fallbacks: model references asked in order when the first fails.
+        max_retries: attempts after the first, per target; deadline: most seconds for everything.
         on_unsupported: "warn" (default), "error" or "drop" for what the provider cannot do; always recorded.
     """
 
@@ -84,6 +87,10 @@ class ModelConfig:
     provider_options: Mapping[str, Mapping[str, Any]] | None = None
     extra_headers: Mapping[str, str] | None = field(default=None, repr=False)
     extra_body: Mapping[str, Any] | None = None
+    label: str | None = None
+    fallbacks: tuple[str, ...] | None = None
+    max_retries: int | None = None
+    deadline: float | None = None
     on_unsupported: OnUnsupported | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -161,6 +168,13 @@ def _check(config: ModelConfig) -> None:
     if limit is not None and limit <= 0:
         # -1 means "no limit" to LM Studio and llama.cpp and is an error elsewhere: not sending it says the same.
         object.__setattr__(config, "max_tokens", None)
+    for name in ("max_retries", "deadline", "timeout"):
+        value = getattr(config, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+            raise InvalidRequestError(f"{name} must be a number that is not negative, and is {value!r}")
+    if config.fallbacks is not None:
+        put = object.__setattr__
+        put(config, "fallbacks", _stops(config.fallbacks))
     if config.on_unsupported not in (None, "warn", "error", "drop"):
         raise InvalidRequestError(f"on_unsupported must be 'warn', 'error' or 'drop', not {config.on_unsupported!r}")
 
@@ -187,6 +201,12 @@ class ChatRequest:
     tool_choice: ToolChoice | None = None
     response_format: ResponseFormat | None = None
     stream: bool = False
+
+    def for_model(self, model: str) -> ChatRequest:
+        """The same request for another model."""
+        return ChatRequest(
+            model, self.messages, self.config, self.tools, self.tool_choice, self.response_format, self.stream
+        )
 
 
 @dataclass(frozen=True, slots=True)

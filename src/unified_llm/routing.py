@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from unified_llm._optional import installed
 from unified_llm.credentials import ConfigFileSource, EnvironmentSource, KeyringSource, find_key
 from unified_llm.detection import Detection, detect, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.policy import Target
 from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.guard import require_allowed
 from unified_llm.providers.registry import (
@@ -179,25 +180,43 @@ class Router:
                 return None, None  # another provider was asked for explicitly: its own default model applies
         return (None if name == self._current else name), model
 
-    def chat_target(self, ref: str | None) -> tuple[LLMProvider, str]:
-        """Provider and model id for a chat; asks the provider for its default model when none is named."""
-        name, model = self._split(ref)
-        provider = self.provider(name)
-        if model is None:
-            model = self._default_models.get(key := name or self.current_name()) or provider.default_model()
-            model = self._remember(key, provider, model)
-        return provider, model
+    def targets(self, ref: str | None, fallbacks: Iterable[str] = ()) -> tuple[Target, ...]:
+        """Where a chat can go: what `ref` (or the client) names, then the fallbacks. Detects the provider if need be.
 
-    async def chat_target_async(self, ref: str | None) -> tuple[LLMProvider, str]:
-        """`chat_target`, without blocking the event loop."""
-        if self._current is None and self._split_ref(ref)[0] is None:
-            await asyncio.to_thread(self.current_name)
+        Raises:
+            UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider.
+        """
+        return tuple(self._target(r) for r in (ref, *fallbacks))
+
+    def _target(self, ref: str | None) -> Target:
         name, model = self._split(ref)
-        provider = await self.provider_async(name)
-        if model is None:
-            model = self._default_models.get(key := name or self.current_name()) or await provider.default_model_async()
-            model = self._remember(key, provider, model)
-        return provider, model
+        provider = name or self.current_name()
+        return Target(provider, provider, model)
+
+    async def targets_async(self, ref: str | None, fallbacks: Iterable[str] = ()) -> tuple[Target, ...]:
+        """`targets`, without blocking the event loop."""
+        if self._current is None:
+            return await asyncio.to_thread(self.targets, ref, fallbacks)
+        return self.targets(ref, fallbacks)
+
+    def check(self, ref: str) -> str:
+        """The provider a reference names, or the current one. Raises `UnknownProviderError` for ``nobody:``."""
+        name, _ = self._split_ref(ref)
+        if name is None and ref.endswith(":"):
+            raise unknown_provider(ref[:-1])
+        return name or self.described
+
+    def resolve(self, target: Target) -> tuple[LLMProvider, str]:
+        """The instance and the model id of a target; asks the provider for its default model when none is named."""
+        provider = self.provider(target.key)
+        model = target.model or self._default_models.get(target.key)
+        return provider, model or self._remember(target.key, provider, provider.default_model())
+
+    async def resolve_async(self, target: Target) -> tuple[LLMProvider, str]:
+        """`resolve`, without blocking the event loop."""
+        provider = await self.provider_async(target.key)
+        model = target.model or self._default_models.get(target.key)
+        return provider, model or self._remember(target.key, provider, await provider.default_model_async())
 
     def _remember(self, key: str, provider: LLMProvider, model: str | None) -> str:
         if not model:
@@ -209,19 +228,19 @@ class Router:
         self._default_models[key] = model
         return model
 
-    def embed_target(self, ref: str | None) -> tuple[LLMProvider, str]:
-        """Provider and model id for embeddings: `ref`, else the client's embed_model, else the provider's default."""
+    def embed_target(self, ref: str | None) -> tuple[LLMProvider, Target]:
+        """Provider and target of embeddings: `ref`, else the client's embed_model, else the provider's default."""
         name, model = self._split_ref(ref or self.embed_model)
         provider = self.provider(name)
-        return provider, self._embedding_model(model, name or self.current_name(), provider)
+        key = name or self.current_name()
+        return provider, Target(key, key, self._embedding_model(model, key, provider))
 
-    async def embed_target_async(self, ref: str | None) -> tuple[LLMProvider, str]:
+    async def embed_target_async(self, ref: str | None) -> tuple[LLMProvider, Target]:
         """`embed_target`, without blocking the event loop."""
         name, model = self._split_ref(ref or self.embed_model)
-        provider = await self.provider_async(name)
-        if model is None:
-            model = await asyncio.to_thread(self._embedding_model, None, name or self.current_name(), provider)
-        return provider, model
+        if model is None or self._known(name) is None:
+            return await asyncio.to_thread(self.embed_target, ref)
+        return self.embed_target(ref)
 
     def _embedding_model(self, model: str | None, name: str, provider: LLMProvider) -> str:
         model = model or provider.default_embedding_model()

@@ -51,7 +51,7 @@ FLOORS: list[set[str]] = [
     {"drivers"},
     {"providers"},
     {"detection", "preparation", "conversations", "policy"},
-    {"routing"},
+    {"routing", "flow"},
     {"client"},
     {"testing", "cli"},
     {"__main__"},

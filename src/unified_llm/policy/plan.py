@@ -40,11 +40,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Ask `target`. `seconds_left` is the rest of the deadline, or None."""
+    """Ask `target`. `seconds_left` is the rest of the deadline, `expires` the clock's time at its end; or None."""
 
     target: Target
     attempt: int
     seconds_left: float | None = None
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ class _Run:
     random: Callable[[], float]
     started: float
     attempts: list[Attempt] = field(default_factory=list)
+
+    def send(self, target: Target, tries: int) -> Send:
+        left = self.left()
+        return Send(target, tries) if left is None else Send(target, tries, left, self.clock() + left)
 
     def left(self) -> float | None:
         if self.retry.deadline is None:
@@ -136,7 +141,7 @@ def _ask(run: _Run, target: Target, breaker: CircuitBreaker | None) -> Generator
     """One target, as often as it deserves; the last outcome."""
     tries = 0
     while True:
-        outcome = yield Send(target, tries, run.left())
+        outcome = yield run.send(target, tries)
         if outcome is None:
             raise RuntimeError("plan() was not told what came of its last step")
         error = outcome.error

@@ -1,0 +1,337 @@
+"""`Flow`: carries out the steps of `policy.plan`, sync and async, for everything a client sends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from unified_llm.errors import APITimeoutError, StreamInterruptedError, UnifiedLLMError
+from unified_llm.flow.admission import Admission
+from unified_llm.flow.hooks import CallInfo, HookList
+from unified_llm.policy import (
+    BreakerSettings,
+    CircuitBreaker,
+    Limits,
+    Outcome,
+    RetryBudget,
+    RetryPolicy,
+    Send,
+    Step,
+    Target,
+    Wait,
+    plan,
+)
+from unified_llm.preparation import approximate_tokens
+from unified_llm.requests import ChatRequest, EmbedRequest
+from unified_llm.responses import Attempt, ChatResponse
+from unified_llm.stream import StreamEnd, StreamEvent
+
+__all__ = ["Answered", "Flow", "FlowSettings"]
+
+T = TypeVar("T")
+
+_FREE: nullcontext[None] = nullcontext()
+
+_PRELUDE = frozenset({"start", "progress"})
+"""Events after which another target may still be asked: they are no part of an answer."""
+
+
+class Answered(NamedTuple, Generic[T]):
+    """A value, and the attempts that failed before it."""
+
+    value: T
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSettings:
+    """How a client behaves when things go wrong.
+
+    Attributes:
+        retry: retries and the deadline.
+        breaker: circuit breaker of each target, or None for none.
+        limits: provider name to its limits.
+        fallback_after_delivery: start over on the next target even when part of a stream was delivered.
+    """
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: BreakerSettings | None = None
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    fallback_after_delivery: bool = False
+
+
+class Flow:
+    """One per client: its breakers, limits, retry budget and hooks are shared by all its calls. Thread-safe."""
+
+    def __init__(
+        self,
+        settings: FlowSettings | None = None,
+        hooks: Sequence[object] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.settings = settings or FlowSettings()
+        self.hooks = HookList(hooks)
+        self.budget = RetryBudget()
+        self._clock = clock
+        self._sleep = sleep
+        self._sleep_async = sleep_async
+        self._breakers: dict[str, CircuitBreaker] = {}
+        self.admission = Admission(self.settings.limits, clock=clock, sleep=sleep, sleep_async=sleep_async)
+
+    # -- the loops: the same steps, for a value and for a stream, sync and async ------------------------------------
+
+    def run(self, targets: Sequence[Target], info: CallInfo, ask: Callable[[Send], T], **retry: Any) -> Answered[T]:
+        """Ask the targets until one answers; the answer, and what failed before it."""
+        steps = self._steps(targets, **retry)
+        outcome: Outcome | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return Answered(*done.value)
+            if isinstance(step, Wait):
+                self._pause(info, step)
+                outcome = None
+                continue
+            self._announce(info, step, outcome, targets)
+            try:
+                outcome = Outcome(ask(step))
+            except UnifiedLLMError as exc:
+                self.hooks.call("on_error", info, exc)
+                outcome = Outcome(error=exc)
+            except BaseException as exc:
+                self.hooks.call("on_error", info, exc)
+                raise
+
+    def stream(
+        self, targets: Sequence[Target], info: CallInfo, ask: Callable[[Send], Iterator[StreamEvent]], **retry: Any
+    ) -> Iterator[StreamEvent]:
+        """`run` for a stream: events as they come; a failure before the first delta asks the next target."""
+        steps = self._steps(targets, **retry)
+        outcome: Outcome | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                yield _ended(*done.value)
+                return
+            if isinstance(step, Wait):
+                self._pause(info, step)
+                outcome = None
+                continue
+            self._announce(info, step, outcome, targets)
+            end, delivered = None, False
+            try:
+                for event in ask(step):
+                    if isinstance(event, StreamEnd):
+                        end = event
+                        continue
+                    delivered = delivered or event.type not in _PRELUDE
+                    yield event
+                    self._in_time(step)
+                outcome = _finished(end)
+            except UnifiedLLMError as exc:
+                self.hooks.call("on_error", info, exc)
+                outcome = Outcome(error=exc, delivered=delivered)
+            except BaseException as exc:
+                self.hooks.call("on_error", info, exc)
+                raise
+
+    async def run_async(
+        self, targets: Sequence[Target], info: CallInfo, ask: Callable[[Send], Awaitable[T]], **retry: Any
+    ) -> Answered[T]:
+        """`run` for an event loop. A deadline also interrupts a request that is under way."""
+        steps = self._steps(targets, **retry)
+        outcome: Outcome | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return Answered(*done.value)
+            if isinstance(step, Wait):
+                await self._pause_async(info, step)
+                outcome = None
+                continue
+            await self._announce_async(info, step, outcome, targets)
+            try:
+                outcome = Outcome(await _within(step.seconds_left, ask(step)))
+            except UnifiedLLMError as exc:
+                await self.hooks.call_async("on_error", info, exc)
+                outcome = Outcome(error=exc)
+            except BaseException as exc:
+                await self.hooks.call_async("on_error", info, exc)
+                raise
+
+    async def stream_async(
+        self,
+        targets: Sequence[Target],
+        info: CallInfo,
+        ask: Callable[[Send], AsyncGenerator[StreamEvent, None]],
+        **retry: Any,
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """`stream` for an event loop."""
+        steps = self._steps(targets, **retry)
+        outcome: Outcome | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                yield _ended(*done.value)
+                return
+            if isinstance(step, Wait):
+                await self._pause_async(info, step)
+                outcome = None
+                continue
+            await self._announce_async(info, step, outcome, targets)
+            end, delivered = None, False
+            try:
+                # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
+                async with aclosing(ask(step)) as events:
+                    async for event in _each_within(step.seconds_left, self._clock, events):
+                        if isinstance(event, StreamEnd):
+                            end = event
+                            continue
+                        delivered = delivered or event.type not in _PRELUDE
+                        yield event
+                outcome = _finished(end)
+            except UnifiedLLMError as exc:
+                await self.hooks.call_async("on_error", info, exc)
+                outcome = Outcome(error=exc, delivered=delivered)
+            except BaseException as exc:
+                await self.hooks.call_async("on_error", info, exc)
+                raise
+
+    def _pause(self, info: CallInfo, step: Wait) -> None:
+        self.hooks.call("on_retry", info, step.error, step.seconds)
+        self._sleep(step.seconds)
+
+    async def _pause_async(self, info: CallInfo, step: Wait) -> None:
+        await self.hooks.call_async("on_retry", info, step.error, step.seconds)
+        await self._sleep_async(step.seconds)
+
+    def _announce(self, info: CallInfo, step: Send, last: Outcome | None, targets: Sequence[Target]) -> None:
+        if _retarget(info, step) and step.target is not targets[0]:
+            self.hooks.call("on_fallback", info, last.error if last is not None else None)
+        self.hooks.call("on_request", info)
+
+    async def _announce_async(
+        self, info: CallInfo, step: Send, last: Outcome | None, targets: Sequence[Target]
+    ) -> None:
+        if _retarget(info, step) and step.target is not targets[0]:
+            await self.hooks.call_async("on_fallback", info, last.error if last is not None else None)
+        await self.hooks.call_async("on_request", info)
+
+    def admitted(self, step: Send, request: ChatRequest | EmbedRequest) -> AbstractContextManager[None]:
+        """Within, the call may be sent (see `Admission`)."""
+        if not self.admission.limited:
+            return _FREE
+        return self.admission.admitted(step, approximate_tokens(request))
+
+    def admitted_async(self, step: Send, request: ChatRequest | EmbedRequest) -> AbstractAsyncContextManager[None]:
+        """`admitted` for an event loop."""
+        if not self.admission.limited:
+            return _FREE
+        return self.admission.admitted_async(step, approximate_tokens(request))
+
+    def _steps(
+        self, targets: Sequence[Target], max_retries: int | None = None, deadline: float | None = None
+    ) -> Generator[Step, Outcome | None, Any]:
+        retry = self.settings.retry
+        if max_retries is not None or deadline is not None:
+            retry = replace(
+                retry,
+                max_retries=retry.max_retries if max_retries is None else max_retries,
+                deadline=retry.deadline if deadline is None else deadline,
+            )
+        return plan(
+            targets,
+            retry=retry,
+            budget=self.budget,
+            clock=self._clock,
+            random=random.random,
+            breakers=self._breakers_of(targets),
+            after_delivery=self.settings.fallback_after_delivery,
+        )
+
+    def _breakers_of(self, targets: Sequence[Target]) -> Mapping[str, CircuitBreaker] | None:
+        if self.settings.breaker is None:
+            return None
+        for target in targets:
+            if target.key not in self._breakers:
+                self._breakers.setdefault(target.key, CircuitBreaker(self.settings.breaker))
+        return self._breakers
+
+    def _in_time(self, step: Send) -> None:
+        """A sync stream cannot be interrupted from outside: the deadline is looked at after each event."""
+        if step.expires is not None and self._clock() > step.expires:
+            raise _late(step.seconds_left or 0.0)
+
+
+def _retarget(info: CallInfo, step: Send) -> bool:
+    changed = (info.provider, info.model) != (step.target.provider, step.target.model)
+    info.provider, info.model, info.attempt = step.target.provider, step.target.model, step.attempt
+    return changed
+
+
+def _finished(end: StreamEnd | None) -> Outcome:
+    if end is None:
+        error = StreamInterruptedError(
+            "the stream ended without an end event", hint="a provider's stream() must yield a StreamEnd last"
+        )
+        return Outcome(error=error, delivered=True)
+    return Outcome(end.response)
+
+
+def _ended(response: ChatResponse, attempts: tuple[Attempt, ...]) -> StreamEnd:
+    return StreamEnd(response.with_details(attempts=attempts) if attempts else response)
+
+
+def _late(seconds: float) -> APITimeoutError:
+    return APITimeoutError(
+        f"the deadline passed: {seconds:.1f} s were left for this request", hint="raise deadline=, or add fallbacks"
+    )
+
+
+async def _each_within(
+    seconds: float | None, clock: Callable[[], float], events: AsyncGenerator[StreamEvent, None]
+) -> AsyncGenerator[StreamEvent, None]:
+    """The events, as long as they come before the deadline. The consumer's own time is not interrupted."""
+    if seconds is None:
+        async for event in events:
+            yield event
+        return
+    end = clock() + seconds
+    while True:
+        try:
+            event = await _within(max(0.0, end - clock()), anext(events))
+        except StopAsyncIteration:
+            return
+        yield event
+
+
+async def _within(seconds: float | None, work: Awaitable[T]) -> T:
+    if seconds is None:
+        return await work
+    try:
+        async with asyncio.timeout(seconds) as scope:
+            return await work
+    except TimeoutError as exc:
+        if not scope.expired():
+            raise
+        raise _late(seconds) from exc
