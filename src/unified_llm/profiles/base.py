@@ -42,6 +42,7 @@ class Profile:
     Connection
         base_path: path added to a base URL that has none, such as ``v1``.
         auth: header that carries the key: ``Authorization: Bearer``, ``api-key`` or ``x-api-key``.
+        free: whether calls cost nothing, because the user runs the engine.
 
     Options (names are those of `ModelConfig`)
         max_tokens_field: name of the output limit.
@@ -99,6 +100,7 @@ class Profile:
     name: str = "openai"
     base_path: str = ""
     auth: AuthForm = "bearer"
+    free: bool = False
 
     max_tokens_field: str = "max_tokens"
     seed_field: str = "seed"

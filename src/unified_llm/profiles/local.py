@@ -24,6 +24,7 @@ LOCAL: tuple[Profile, ...] = (
     Profile(
         "llamacpp",
         base_path="v1",
+        free=True,
         tool_choice="filter",  # an object is read as "auto", silently
         thinking="template",
         thinking_budget_field="thinking_budget_tokens",
@@ -42,6 +43,7 @@ LOCAL: tuple[Profile, ...] = (
     Profile(
         "lmstudio",
         base_path="v1",
+        free=True,
         tool_choice="filter",  # "Invalid tool_choice type: 'object'" (#670)
         json_object=False,  # "'response_format.type' must be 'json_schema' or 'text'" (#189)
         thinking="none",  # chat completions ignore it for many models (#988); effort is sent all the same
@@ -61,6 +63,7 @@ LOCAL: tuple[Profile, ...] = (
     Profile(
         "ollama",
         base_path="v1",
+        free=True,
         tool_choice="none",  # documented as unsupported: the field is not read
         unsupported=frozenset({"top_k", "min_p", "logprobs", "user", "parallel_tool_calls"}),
         thinking="effort",
@@ -79,6 +82,7 @@ LOCAL: tuple[Profile, ...] = (
     Profile(
         "vllm",
         base_path="v1",
+        free=True,
         thinking="template",
         one_system=True,  # "System message must be at the beginning" in several templates
         empty_content="empty",
@@ -97,6 +101,7 @@ LOCAL: tuple[Profile, ...] = (
     Profile(
         "sglang",
         base_path="v1",
+        free=True,
         thinking="template",
         one_system=True,
         empty_content="empty",

@@ -1,0 +1,270 @@
+"""Every server that speaks the OpenAI dialect: OpenAI itself, other services, and engines on your own machines."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, cast
+from urllib.parse import urlsplit
+
+from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.openai_chat import OpenAIChatCodec
+from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
+from unified_llm.codecs.openai_models import OpenAIModelsCodec
+from unified_llm.credentials import Secret, find_key, missing_key
+from unified_llm.drivers.http import MAX_CONNECTIONS, HTTPDriver
+from unified_llm.drivers.urls import is_loopback, normalize_base_url
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.profiles import PROFILES, ModelRule, Profile
+from unified_llm.providers.base import WireProvider
+from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
+from unified_llm.requests import ChatRequest
+from unified_llm.responses import ChatResponse, ModelInfo
+from unified_llm.stream import StreamEvent
+
+__all__ = ["OpenAICompatibleProvider"]
+
+_OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+class OpenAICompatibleProvider(WireProvider):
+    """Chats, embeddings and models of a server that speaks the OpenAI dialect.
+
+    Args:
+        name: row of `PROVIDER_CONFIGS`: address, key variables and profile come from it.
+        api_key: else the variables of the row and the other sources of credentials. Blank means none.
+        base_url: else the row's variable, else the row's address. A host without a path gets the profile's (``/v1``).
+        timeout: seconds without progress.
+        headers: sent with every call.
+        transport: "httpx", or "aiohttp" for async calls over an aiohttp session.
+        profile: a `Profile`, or the name of one, when the server behaves like another than its row says.
+        default_model, default_embedding_model: used when a call names none.
+        max_connections, verify, proxy: see `HTTPDriver`.
+
+    When a server refuses ``max_tokens`` and wants ``max_completion_tokens`` (or the other way round), or does not know
+    ``stream_options``, the call is sent once more without it, and the provider remembers that for the model.
+
+    Raises:
+        ConfigurationError: no base_url, an unknown profile, or another argument that cannot be used.
+        MissingCredentialError: the service needs a key, and none was found.
+    """
+
+    serves_many_names: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        name: str = "openai-compatible",
+        api_key: object = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: Literal["httpx", "aiohttp"] = "httpx",
+        profile: Profile | str | None = None,
+        default_model: str | None = None,
+        default_embedding_model: str | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        verify: bool | ssl.SSLContext = True,
+        proxy: str | None = None,
+    ) -> None:
+        row = PROVIDER_CONFIGS.get(name) or ProviderConfig(type(self))
+        known = _profile(profile if profile is not None else row.profile, name)
+        self.name = name  # type: ignore[misc]  # this one class serves many names
+        self.base_url = _base_url(name, base_url, row, known)
+        self._key = find_key(name, api_key, row.env)
+        self._default_model = default_model or row.default_model
+        self._default_embedding_model = default_embedding_model or row.default_embedding_model
+        self.cost_per_call = 0.0 if known.free else None
+        self._proven: set[tuple[str, bool]] = set()
+        own_headers = {k.lower(): v for k, v in (headers or {}).items()}
+        _check_key(name, self._key, row, self.base_url, own_headers)
+        super().__init__(
+            context=CodecContext(name, known),
+            driver=HTTPDriver(
+                self.base_url,
+                headers=_auth(self._key, known) | own_headers,
+                timeout=timeout,
+                transport=transport,
+                max_connections=max_connections,
+                verify=verify,
+                proxy=proxy,
+            ),
+            chat=OpenAIChatCodec(self._secrets),
+            embeddings=OpenAIEmbeddingsCodec(self._secrets),
+            models=OpenAIModelsCodec(self._secrets),
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, base_url={self.base_url!r})"
+
+    def _secrets(self) -> Sequence[str]:
+        return () if self._key is None else (self._key.get_secret_value(),)
+
+    # -- chat -------------------------------------------------------------------------------------------------------
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """See `LLMProvider.chat`."""
+        try:
+            return super().chat(request)
+        except InvalidRequestError as exc:
+            if not self._learn(exc, request):
+                raise
+        return super().chat(request)
+
+    async def chat_async(self, request: ChatRequest) -> ChatResponse:
+        """See `LLMProvider.chat_async`."""
+        try:
+            return await super().chat_async(request)
+        except InvalidRequestError as exc:
+            if not self._learn(exc, request):
+                raise
+        return await super().chat_async(request)
+
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        """See `LLMProvider.stream`."""
+        return super().stream(request) if self._kind_of(request) in self._proven else self._first_stream(request)
+
+    def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        """See `LLMProvider.stream_async`."""
+        if self._kind_of(request) in self._proven:
+            return super().stream_async(request)
+        return self._first_stream_async(request)
+
+    def _first_stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        """A stream that may be refused and learned from; later ones are spared the extra step per event."""
+        try:
+            with closing(cast("Generator[StreamEvent, None, None]", super().stream(request))) as events:
+                for event in events:
+                    self._proven.add(self._kind_of(request))
+                    yield event
+            return
+        except InvalidRequestError as exc:
+            if exc.partial is not None or not self._learn(exc, request):
+                raise
+        yield from super().stream(request)
+
+    async def _first_stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        try:
+            async with aclosing(_generator(super().stream_async(request))) as events:
+                async for event in events:
+                    self._proven.add(self._kind_of(request))
+                    yield event
+            return
+        except InvalidRequestError as exc:
+            if exc.partial is not None or not self._learn(exc, request):
+                raise
+        async with aclosing(_generator(super().stream_async(request))) as events:
+            async for event in events:
+                yield event
+
+    def _kind_of(self, request: ChatRequest) -> tuple[str, bool]:
+        return request.model, request.config.max_tokens is not None
+
+    def _learn(self, error: InvalidRequestError, request: ChatRequest) -> bool:
+        """Whether `error` taught how to ask this model; then the profile has one rule more."""
+        changes = _lesson(error, self.context.profile.for_model(request.model), request)
+        if not changes:
+            return False
+        rule = ModelRule(f"^{re.escape(request.model.lower())}$", changes=changes)
+        self.context = replace(self.context, profile=self.context.profile.with_rule(rule))
+        return True
+
+    # -- models -----------------------------------------------------------------------------------------------------
+
+    def default_model(self) -> str | None:
+        """The configured one, else the first loaded chat model of the server, else its only one.
+
+        Raises:
+            ConfigurationError: the server has several, or none; the hint lists them.
+        """
+        return self._default_model or self._choose(self.list_models())
+
+    async def default_model_async(self) -> str | None:
+        """`default_model`, without blocking the event loop."""
+        return self._default_model or self._choose(await self.list_models_async())
+
+    def default_embedding_model(self) -> str | None:
+        """The configured one, else the server's first (loaded) embedding model, else its only model, else None."""
+        if self._default_embedding_model:
+            return self._default_embedding_model
+        models = self.list_models()
+        found = sorted((m for m in models if m.kind == "embedding"), key=lambda m: m.loaded is not True)
+        if found:
+            return found[0].id
+        return models[0].id if len(models) == 1 else None
+
+    def _choose(self, models: Sequence[ModelInfo]) -> str:
+        chats = [m for m in models if m.kind in (None, "chat")]
+        loaded = [m for m in chats if m.loaded]
+        if loaded or len(chats) == 1:
+            return (loaded or chats)[0].id
+        ids = ", ".join(m.id for m in models[:20])
+        raise ConfigurationError(
+            f"{self.name} serves {'several chat models' if chats else 'no chat model'}, so one must be named",
+            provider=self.name,
+            hint=f"pass model=..., one of: {ids}" if ids else f"load a model in the server at {self.base_url}",
+        )
+
+
+def _generator(events: AsyncIterator[StreamEvent]) -> AsyncGenerator[StreamEvent, None]:
+    """The base class streams with a generator, which has to be closed; its type promises an iterator only."""
+    return cast("AsyncGenerator[StreamEvent, None]", events)
+
+
+def _profile(wanted: Profile | str, name: str) -> Profile:
+    if isinstance(wanted, Profile):
+        return wanted
+    known = PROFILES.get(wanted)
+    if known is None:
+        raise ConfigurationError(
+            f"unknown profile {wanted!r}", provider=name, hint=f"known: {', '.join(PROFILES)}; or pass a Profile"
+        )
+    return known
+
+
+def _base_url(name: str, given: str | None, row: ProviderConfig, profile: Profile) -> str:
+    """The address to talk to: argument, variable, row; a bare host gets the path that such servers have."""
+    variable = os.environ.get(row.base_url_env, "").strip() if row.base_url_env else ""
+    url = (given or "").strip() or variable or row.base_url
+    if not url:
+        or_set = f", or set {row.base_url_env}" if row.base_url_env else ""
+        raise ConfigurationError(
+            f"{name} needs the address of a server",
+            provider=name,
+            hint=f"pass base_url=..., for example base_url='http://127.0.0.1:8080/v1'{or_set}",
+        )
+    url = normalize_base_url(url)
+    return f"{url}/{profile.base_path}" if profile.base_path and not urlsplit(url).path else url
+
+
+def _auth(key: Secret | None, profile: Profile) -> dict[str, str]:
+    """The header with the key; none without a key, because an empty bearer is an error to many servers."""
+    if key is None:
+        return {}
+    value = key.get_secret_value()
+    return {"authorization": f"Bearer {value}"} if profile.auth == "bearer" else {profile.auth: value}
+
+
+def _check_key(name: str, key: Secret | None, row: ProviderConfig, url: str, headers: Mapping[str, str]) -> None:
+    """A service that needs a key needs it here, unless the address is this machine or the headers carry one."""
+    if not row.needs_key or key is not None or is_loopback(urlsplit(url).hostname or ""):
+        return
+    if not headers.keys() & {"authorization", "api-key", "x-api-key"}:
+        raise missing_key(name, row.env)
+
+
+def _lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest) -> dict[str, Any]:
+    """What a refusal says about the profile: fields to change, or nothing."""
+    if error.status not in (400, 422):
+        return {}
+    sent = profile.max_tokens_field
+    refused = isinstance(error, UnsupportedOptionError) or _OTHER_LIMIT[sent] in error.message
+    if request.config.max_tokens is not None and refused and re.search(rf"\b{sent}\b", error.message):
+        return {"max_tokens_field": _OTHER_LIMIT[sent]}
+    if request.stream and profile.stream_usage and "stream_options" in error.message:
+        return {"stream_usage": False}
+    return {}
