@@ -3,8 +3,11 @@
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
 """
 
+from langchain_unified_llm import translators
 from langchain_unified_llm._version import __version__
 from langchain_unified_llm.chat_models import ChatUnifiedLLM
 from langchain_unified_llm.embeddings import UnifiedLLMEmbeddings
+
+translators.install()
 
 __all__ = ["ChatUnifiedLLM", "UnifiedLLMEmbeddings", "__version__"]

@@ -20,7 +20,7 @@ from typing_extensions import override
 from langchain_unified_llm import core_to_lc, structured_output
 from langchain_unified_llm._version import __version__
 from langchain_unified_llm.call_options import FIELD_OPTIONS, call_options
-from langchain_unified_llm.connections import vendor_of
+from langchain_unified_llm.connections import vendor_of, with_provider
 from langchain_unified_llm.errors import translate
 from langchain_unified_llm.lc_to_core import to_core
 from langchain_unified_llm.settings import ConnectedModel
@@ -133,7 +133,8 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         reference = kwargs.get("model") or kwargs.get("model_name")
         params = LangSmithParams(ls_provider=self._vendor(reference) or "unified-llm", ls_model_type="chat")
-        if (name := _without_provider(reference or self.model)) is not None:
+        reference = with_provider(reference or self.model, self.provider, self.base_url)
+        if (name := _without_provider(reference)) is not None:
             params["ls_model_name"] = name
         temperature = kwargs.get("temperature", self.temperature)
         if temperature is not None:

@@ -78,6 +78,11 @@ class Connections:
         with self._lock:
             return list(self._clients.values())
 
+    def __del__(self) -> None:
+        # Nobody closes a LangChain model. Its sockets are closed with it rather than left to warn about themselves.
+        for client in self._clients.values():
+            client.close()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 

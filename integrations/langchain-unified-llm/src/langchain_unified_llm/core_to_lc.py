@@ -14,6 +14,7 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 
 from langchain_unified_llm.connections import vendor_of
 from langchain_unified_llm.keeping import KEPT, keep
+from langchain_unified_llm.translators import MADE_BY
 from unified_llm.messages import Message, Opaque, Part, Text, Thinking, ToolCall
 from unified_llm.responses import ChatResponse, Usage
 
@@ -92,7 +93,7 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
     known: dict[str, Any] = {
         "model_name": response.model,
         "model_provider": vendor_of(response.provider) if response.provider else None,
-        "finish_reason": response.finish_reason.value if response.finish_reason else None,
+        "finish_reason": str(response.finish_reason) if response.finish_reason else None,
         "native_finish_reason": response.native_finish_reason,
         "request_id": response.request_id,
         "cost": response.cost,
@@ -100,6 +101,7 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
         "time_to_first_token": response.time_to_first_token,
     }
     metadata = {k: v for k, v in known.items() if v is not None}
+    metadata["integration"] = MADE_BY
     if response.adjustments:
         metadata["adjustments"] = [{"kind": a.kind, "what": a.what, "reason": a.reason} for a in response.adjustments]
     return metadata
