@@ -6,6 +6,7 @@ Everything above sees the same replies and the same errors as with `http_async`.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ from yarl import URL
 
 from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
+from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route, keep_alive
@@ -27,6 +29,7 @@ from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["AiohttpReplyStream", "AiohttpTransport"]
 
+_LARGE = 1024 * 1024
 _log = logging.getLogger("unified_llm.drivers")
 _reused: ContextVar[bool] = ContextVar("unified_llm_connection_reused")
 
@@ -57,7 +60,7 @@ class _Session(NamedTuple):
 class AiohttpReplyStream:
     """See `drivers.base.AsyncReplyStream`."""
 
-    __slots__ = ("_body", "_call", "_line", "_response", "_timeout", "_transport", "headers", "status")
+    __slots__ = ("_body", "_call", "_decoder", "_line", "_response", "_timeout", "_transport", "headers", "status")
 
     def __init__(self, transport: AiohttpTransport, call: WireCall, timeout: float) -> None:
         self._transport = transport
@@ -65,6 +68,7 @@ class AiohttpReplyStream:
         self._timeout = timeout
         self._response: aiohttp.ClientResponse | None = None
         self._body: AsyncIterator[bytes] | None = None
+        self._decoder: BodyDecoder | None = None
         self._line: AsyncLine | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -80,6 +84,11 @@ class AiohttpReplyStream:
         self._line = session.line
         self.status = self._response.status
         self.headers = reply_headers(self._response.raw_headers)
+        try:
+            self._decoder = body_decoder(self.headers.get("content-encoding"))
+        except DecodingError as exc:
+            self.close()
+            raise self._transport.body_failed(exc, self._timeout, self.status) from exc
         return self
 
     async def __aexit__(
@@ -97,13 +106,24 @@ class AiohttpReplyStream:
         if self._body is None:
             self._body = response.content.iter_any()
         try:
-            return await self._body.__anext__()
+            if self._decoder is None:
+                return await self._body.__anext__()
+            return await self._decoded(self._body, self._decoder)
         except StopAsyncIteration:
             self.close()
             raise
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+        except (aiohttp.ClientError, TimeoutError, OSError, DecodingError) as exc:
             self.close()
             raise self._transport.body_failed(exc, self._timeout, self.status) from exc
+
+    async def _decoded(self, body: AsyncIterator[bytes], decoder: BodyDecoder) -> bytes:
+        async for data in body:
+            if piece := decoder.feed(data):
+                return piece
+        self._decoder = None
+        if piece := decoder.close():
+            return piece
+        raise StopAsyncIteration
 
     async def read(self) -> bytes:
         """The rest of the body at once; of an error status, about `MAX_ERROR_BODY` bytes at most."""
@@ -148,7 +168,10 @@ class AiohttpTransport:
         # The limit is ours, so that waiting in line is fair and has an error of its own.
         connector = _Connector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=self._route.tls() or True)
         session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), skip_auto_headers=("accept", "user-agent")
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "user-agent"),
+            auto_decompress=False,  # ours notices a body that is incomplete
         )
         return _Session(session, AsyncLine(self._max_connections, self._address))
 
@@ -196,7 +219,7 @@ class AiohttpTransport:
         return await session.request(
             call.method,
             self._url(call.path),
-            data=call.body,
+            data=_upload(call.body),
             headers=headers,
             timeout=self._limits(timeout),
             **self._options,
@@ -238,10 +261,9 @@ class AiohttpTransport:
         """The error for what aiohttp raised inside a body."""
         if isinstance(exc, TimeoutError):
             return failures.timed_out(self._address, "next byte", timeout)
-        cause = exc.__cause__
-        if isinstance(cause, aiohttp.http_exceptions.ContentEncodingError):
-            return failures.damaged(self._address, status, cause.message)
-        return failures.cut(self._address, status, str(cause or exc) or type(exc).__name__)
+        if isinstance(exc, DecodingError):
+            return failures.damaged(self._address, status, str(exc))
+        return failures.cut(self._address, status, str(exc.__cause__ or exc) or type(exc).__name__)
 
     def close(self) -> None:
         """Forget the sessions whose loop has ended."""
@@ -250,6 +272,11 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the session of the running loop."""
         await self.sessions.aclose()
+
+
+def _upload(body: bytes | None) -> bytes | io.BytesIO | None:
+    # aiohttp warns about large bytes, because it writes them in one go; from a file object it writes piece by piece.
+    return body if body is None or len(body) < _LARGE else io.BytesIO(body)
 
 
 async def _close(session: _Session) -> None:

@@ -20,7 +20,7 @@ from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
-from unified_llm.drivers.http_sync import MAX_ERROR_BODY, reply_headers
+from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
 from unified_llm.wire import WireCall, WireReply
@@ -219,7 +219,10 @@ class AsyncTransport:
             started = time.monotonic()
             try:
                 connection.backend.begin()
-                return connection, await connection.http.handle_async_request(request)
+                response = await connection.http.handle_async_request(request)
+                if connection.backend.answered:
+                    return connection, response
+                _log.warning(SURPLUS, self.address.label)
             except failures.CLOSED as exc:
                 if not connection.reused or connection.backend.answered or time.monotonic() - started > STALE_SECONDS:
                     raise

@@ -24,9 +24,13 @@ from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
 from unified_llm.drivers.sync_backend import SyncBackend
 from unified_llm.wire import WireCall, WireReply
 
-__all__ = ["MAX_ERROR_BODY", "SyncReplyStream", "SyncTransport", "limited", "reply_headers"]
+__all__ = ["MAX_ERROR_BODY", "SURPLUS", "SyncReplyStream", "SyncTransport", "limited", "reply_headers"]
 
 _log = logging.getLogger("unified_llm.drivers")
+
+SURPLUS = "%s sent more than one answer to one request; the surplus is thrown away"
+"""httpcore would take it for the answer to the next call. It is noticed because nothing was read from the socket; nor
+was anything sent, as the network holds a request back until its answer is read. So a fresh connection is safe."""
 
 MAX_ERROR_BODY = 1024 * 1024
 """Most bytes read of the body of an error status; the rest is not waited for."""
@@ -279,7 +283,10 @@ class SyncTransport:
             started = time.monotonic()
             try:
                 connection.backend.begin()
-                return connection, connection.http.handle_request(request)
+                response = connection.http.handle_request(request)
+                if connection.backend.answered:
+                    return connection, response
+                _log.warning(SURPLUS, self.address.label)
             except failures.CLOSED as exc:
                 if not connection.reused or connection.backend.answered or time.monotonic() - started > STALE_SECONDS:
                     raise

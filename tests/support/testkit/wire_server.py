@@ -11,9 +11,10 @@ It runs its own event loop in a thread, so sync and async clients are tested ali
         assert server.requests[0].wait_gone(0.5)                  # the client closed the connection
 
 An answer is a list of steps: bytes are sent as one write; `HANG` waits until the client is gone; `Wait(event)`
-waits for the test; `CLOSE` ends the connection politely (FIN), `RESET` rudely (RST). After the last step the
-connection stays open for the next request. `WireServer(first, second)` answers in that order and repeats the last
-one; `WireServer(function)` calls ``function(request) -> answer`` (in the server's thread) for every request.
+waits for the test, `Pause(seconds)` for nobody; `CLOSE` ends the connection politely (FIN), `RESET` rudely (RST).
+After the last step the connection stays open for the next request. `WireServer(first, second)` answers in that order
+and repeats the last one; `WireServer(function)` calls ``function(request) -> answer`` (in the server's thread) for
+every request. What is no HTTP request, such as TLS, is answered with 400 and closed, as servers do.
 
 Answers are built with `reply`, `json_reply`, `chunked`, `sse` and `until_close`. Leaving the `with` block closes
 everything and raises what went wrong inside the server, so that a wrong script fails the test.
@@ -37,6 +38,7 @@ __all__ = [
     "HANG",
     "RESET",
     "Answer",
+    "Pause",
     "Request",
     "Wait",
     "WireServer",
@@ -63,6 +65,13 @@ RESET: Final = _Word("RESET")
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A step that lets `seconds` pass: a slow server."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Wait:
     """A step that waits until the test sets `event`, at most `timeout` seconds."""
 
@@ -70,7 +79,7 @@ class Wait:
     timeout: float = 20.0
 
 
-Step: TypeAlias = Union[bytes, _Word, Wait]
+Step: TypeAlias = Union[bytes, _Word, Wait, Pause]
 Answer: TypeAlias = Sequence[Step]
 Script: TypeAlias = Callable[["Request"], Answer]
 
@@ -135,7 +144,7 @@ def sse(
 
 
 def _sse_event(event: Any) -> Step:
-    if isinstance(event, (bytes, _Word, Wait)):
+    if isinstance(event, (bytes, _Word, Wait, Pause)):
         return event
     text = event if isinstance(event, str) else json.dumps(event)
     return f"data: {text}\n\n".encode()
@@ -204,6 +213,11 @@ class WireServer:
         """`wait_requests` for tests inside an event loop."""
         return await asyncio.to_thread(self.wait_requests, count)
 
+    def wait_open_connections(self, count: int, timeout: float = 5.0) -> bool:
+        """Whether exactly `count` connections are open, waiting at most `timeout` seconds for it."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: len(self._open) == count, timeout)
+
     def close_connections(self) -> None:
         """Close every open connection from the server's side (FIN), and return when that is done."""
         asyncio.run_coroutine_threadsafe(self._close_all(), self._loop).result(10)
@@ -216,8 +230,9 @@ class WireServer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._listen())
+        listening = self._loop.create_task(self._listen())
         self._loop.run_forever()
+        listening.result()
         self._loop.run_until_complete(self._shut())
         self._loop.close()
 
@@ -265,7 +280,9 @@ class _Connection(asyncio.Protocol):
         self.transport = transport
         self.number = self._server.connections
         self._server.connections += 1
-        self._server._open.add(self)
+        with self._server._arrived:
+            self._server._open.add(self)
+            self._server._arrived.notify_all()
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
@@ -278,7 +295,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
-        self._server._open.discard(self)
+        with self._server._arrived:
+            self._server._open.discard(self)
+            self._server._arrived.notify_all()
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -289,6 +308,10 @@ class _Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         if self._task is not None:
+            return
+        if self._buffer and not self._buffer[:1].isalpha():
+            self.transport.write(head(400, {"connection": "close"}))
+            self.transport.close()
             return
         try:
             request = self._parse()
@@ -337,6 +360,8 @@ class _Connection(asyncio.Protocol):
         elif isinstance(step, Wait):
             if not await asyncio.to_thread(step.event.wait, step.timeout):
                 raise TimeoutError("the test never set the event of a Wait step")
+        elif isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
         elif step is HANG:
             await self._gone.wait()
         elif step is RESET:
