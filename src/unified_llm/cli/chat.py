@@ -8,7 +8,7 @@ import typer
 
 from unified_llm.cli.complete import complete_prompt
 from unified_llm.cli.failures import reporting
-from unified_llm.cli.options import BaseURL, Debug, Json, Model, Provider, Timeout, Verbose
+from unified_llm.cli.options import BaseURL, Debug, Fallback, Json, Model, Provider, Retries, Timeout, Verbose
 from unified_llm.cli.output import Output
 
 __all__ = ["chat"]
@@ -65,6 +65,8 @@ def chat(
         str | None, typer.Option("--effort", metavar="LEVEL", help="none, minimal, low, medium, high, xhigh or max.")
     ] = None,
     timeout: Timeout = None,
+    retries: Retries = None,
+    fallback: Fallback = None,
     json: Json = False,
     verbose: Verbose = False,
     debug: Debug = False,
@@ -99,5 +101,7 @@ def chat(
             thinking=thinking,
             effort=effort,
             timeout=timeout,
+            retries=retries,
+            fallbacks=tuple(fallback or ()),
         )
         run_chat(options, out)

@@ -17,7 +17,8 @@ from unified_llm.cli.prompt import Attachments, decode_text, piped_stdin, user_m
 from unified_llm.cli.references import load_schema, load_tools
 from unified_llm.cli.tool_runs import ToolRunner
 from unified_llm.client import UnifiedLLM
-from unified_llm.errors import InvalidRequestError, StructuredOutputError
+from unified_llm.errors import InvalidRequestError, StructuredOutputError, UnifiedLLMError
+from unified_llm.flow import CallInfo
 from unified_llm.messages import Message
 from unified_llm.requests import ModelConfig
 from unified_llm.responses import ChatResponse
@@ -45,6 +46,8 @@ class ChatOptions:
     thinking: str | None = None
     effort: str | None = None
     timeout: float | None = None
+    retries: int | None = None
+    fallbacks: tuple[str, ...] = ()
 
 
 def run_chat(options: ChatOptions, out: Output) -> None:
@@ -60,7 +63,7 @@ def run_chat(options: ChatOptions, out: Output) -> None:
     message = None if talks else _message(prompt, attached, out)
     config = _config(options)
     runner = _runner(options, out)
-    with _client(options, config) as llm:
+    with _client(options, config, out) as llm:
         say_provider(llm, out)
         if message is None:
             from unified_llm.cli.repl import Session, talk
@@ -108,8 +111,30 @@ def _runner(options: ChatOptions, out: Output) -> ToolRunner:
     return ToolRunner(tools, out, confirm)
 
 
-def _client(options: ChatOptions, config: ModelConfig) -> UnifiedLLM:
-    return UnifiedLLM(options.provider or "auto", model=options.model, base_url=options.base_url, config=config)
+def _client(options: ChatOptions, config: ModelConfig, out: Output) -> UnifiedLLM:
+    return UnifiedLLM(
+        options.provider or "auto",
+        model=options.model,
+        base_url=options.base_url,
+        config=config,
+        max_retries=options.retries,
+        fallbacks=options.fallbacks,
+        hooks=[WaitNotes(out)],
+    )
+
+
+class WaitNotes:
+    """Hooks of the client that say why nothing comes yet: a retry, another model."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def on_retry(self, info: CallInfo, error: UnifiedLLMError, seconds: float) -> None:
+        self._out.note(f"note: {info.provider}: {error.message}; trying again in {seconds:.1f} s")
+
+    def on_fallback(self, info: CallInfo, error: UnifiedLLMError | None) -> None:
+        reason = f" ({error.message})" if error is not None else ""
+        self._out.note(f"note: asking {info.provider}:{info.model or ''} instead{reason}")
 
 
 def say_provider(llm: UnifiedLLM, out: Output) -> None:

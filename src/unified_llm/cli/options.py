@@ -9,7 +9,18 @@ import typer
 
 from unified_llm.cli.complete import complete_model, complete_provider
 
-__all__ = ["BaseURL", "Debug", "Json", "Model", "Provider", "Timeout", "Verbose", "show_help_alone"]
+__all__ = [
+    "BaseURL",
+    "Debug",
+    "Fallback",
+    "Json",
+    "Model",
+    "Provider",
+    "Retries",
+    "Timeout",
+    "Verbose",
+    "show_help_alone",
+]
 
 Model: TypeAlias = Annotated[
     str | None,
@@ -33,6 +44,19 @@ BaseURL: TypeAlias = Annotated[
 ]
 Timeout: TypeAlias = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Give up after this long in silence.")
+]
+Retries: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--retries", min=0, metavar="N", help="Attempts after the first on failures that may pass (2)."),
+]
+Fallback: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fallback",
+        metavar="PROVIDER:MODEL",
+        help="Ask this model when the first fails. Repeatable.",
+        autocompletion=complete_model,
+    ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON to stdout, errors included.")]
 Verbose: TypeAlias = Annotated[

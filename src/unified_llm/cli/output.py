@@ -67,9 +67,9 @@ class Output:
         if not piece:
             return
         self.clear_status()
+        self._at_line_start = piece.endswith("\n")  # first: Ctrl-C may strike right after the write
         sys.stdout.write(_CONTROL.sub("\ufffd", piece) if is_terminal(sys.stdout) else piece)
         sys.stdout.flush()
-        self._at_line_start = piece.endswith("\n")
 
     def end_line(self) -> None:
         """End the line that `text` left open, if any."""

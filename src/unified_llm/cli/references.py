@@ -34,7 +34,7 @@ def load_schema(text: str) -> Any:
     if text.lstrip().startswith("{"):
         return _json_schema(text, "the inline schema")
     path = Path(text).expanduser()
-    if path.suffix != ".py" and path.is_file():
+    if path.suffix.lower() == ".json" or (path.suffix != ".py" and path.is_file()):
         return _json_schema(_read(path), text)
     module, name = _module_of(text, _SCHEMA_FORMS)
     if name is None:
@@ -49,7 +49,8 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidRequestError(f"cannot read {path}: {exc}", hint=_SCHEMA_FORMS) from exc
+        reason = getattr(exc, "strerror", None) or exc
+        raise InvalidRequestError(f"cannot read {path}: {reason}", hint=_SCHEMA_FORMS) from exc
 
 
 def _json_schema(text: str, where: str) -> dict[str, Any]:
