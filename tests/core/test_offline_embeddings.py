@@ -64,7 +64,8 @@ def test_case_and_unicode_forms_do_not_matter() -> None:
 
 def test_the_forms_of_one_word_are_near_each_other() -> None:
     kittens, kitten, puppy = (embed_text(text).tolist() for text in ("two kittens", "a kitten", "a puppy"))
-    assert cosine(kittens, kitten) > 0.4 > 0.1 > cosine(kittens, puppy)
+    assert cosine(kittens, kitten) > 0.25
+    assert cosine(kittens, puppy) < 0.1
 
 
 def test_different_texts_have_different_vectors() -> None:

@@ -161,7 +161,7 @@ LEAVES = st.one_of(
 SCHEMAS = st.recursive(LEAVES, lambda inner: st.one_of(arrays(inner), objects(inner), combined(inner)), max_leaves=8)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schema=SCHEMAS, seed=st.integers(0, 50))
 def test_every_example_is_valid_for_its_schema(schema: dict[str, Any], seed: int) -> None:
     value = example_for_schema(schema, seed)
@@ -169,7 +169,7 @@ def test_every_example_is_valid_for_its_schema(schema: dict[str, Any], seed: int
     assert value == example_for_schema(schema, seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(first=SCHEMAS, second=SCHEMAS)
 def test_a_conjunction_of_any_two_schemas_gives_a_valid_value_or_a_clear_error(first: Any, second: Any) -> None:
     schema = {"allOf": [first, second]}
@@ -182,7 +182,7 @@ def test_a_conjunction_of_any_two_schemas_gives_a_valid_value_or_a_clear_error(f
         assert Draft202012Validator(schema).is_valid(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     schema=SCHEMAS,
     value=st.recursive(

@@ -134,13 +134,15 @@ def _clipped(text: str, longest: int = _LONGEST_ECHO) -> str:
 
 def _limited(reply: Reply, body: Mapping[str, Any]) -> Reply:
     """`reply` cut at the first stop sequence and at the token limit, which thinking counts against."""
-    reply = replace(reply, text=_before_stop(reply.text, body.get("stop")))
+    text = _before_stop(reply.text, body.get("stop"))
+    if text != reply.text:
+        reply = replace(reply, text=text, finish_reason="stop_sequence")
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     if not isinstance(limit, int) or limit < 0:
         return reply
     rest = _Rest(limit)
     thinking = rest.take(reply.thinking) if reply.thinking else reply.thinking
-    text = rest.take(reply.text)
+    text = rest.take(text)
     calls = [ToolCall(c.name, rest.take(c.arguments_json), c.id) for c in reply.tool_calls if not rest.used_up]
     if not rest.used_up:
         return reply

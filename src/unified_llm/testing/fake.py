@@ -44,7 +44,7 @@ class FakeLLM(UnifiedLLM):
             "echo" (the usual answers) or "repeat" (the steps again).
         embed_script: answers of embedding requests, as for `OfflineProvider`.
         models, context_window, delay, chunk_delay: as for `OfflineProvider`.
-        model, embed_model, config: as for `UnifiedLLM`.
+        options: as for `UnifiedLLM`. `max_retries` is 0 unless given, so that a `Failure` comes out at once.
 
     >>> llm = FakeLLM("Hello!", {"city": "Paris"})
     >>> str(llm.chat("Hi"))
@@ -65,6 +65,7 @@ class FakeLLM(UnifiedLLM):
         **options: Any,
     ) -> None:
         self.script = Script(steps, then=then if steps else "echo")
+        options.setdefault("max_retries", 0)
         super().__init__(provider="offline", script=self.script, embed_script=embed_script, **options)
 
     @property
