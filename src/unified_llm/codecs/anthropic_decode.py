@@ -24,8 +24,13 @@ _FINISH = {
 }
 
 
-def finish_of(native: str | None) -> FinishReason | None:
-    """Our word for a ``stop_reason``; a word we do not know is OTHER."""
+def finish_of(native: str | None, stop_sequence: str | None = None) -> FinishReason | None:
+    """Our word for a ``stop_reason``; a word we do not know is OTHER.
+
+    llama.cpp says ``end_turn`` when a stop sequence ended the answer, and names it in ``stop_sequence``.
+    """
+    if native == "end_turn" and stop_sequence:
+        return FinishReason.STOP_SEQUENCE
     return None if native is None else _FINISH.get(native, FinishReason.OTHER)
 
 
@@ -67,16 +72,31 @@ def transformations(message: Mapping[str, Any]) -> tuple[Adjustment, ...]:
 
 
 class BlockReader:
-    """Makes parts of finished content blocks of one answer."""
+    """Makes parts of finished content blocks of one answer.
 
-    __slots__ = ("_model", "_provider")
+    Calls of `format_tool` are the structured answer itself (see `anthropic_options.format_tool`): they become text.
+    """
 
-    def __init__(self, provider: str, model: str) -> None:
+    __slots__ = ("_model", "_provider", "format_tool")
+
+    def __init__(self, provider: str, model: str, format_tool: str | None = None) -> None:
         self._provider = provider
         self._model = model
+        self.format_tool = format_tool
+
+    def is_answer(self, raw: dict[str, Any]) -> bool:
+        """Whether a block is the structured answer in the form of a tool call."""
+        return self.format_tool is not None and raw.get("type") == "tool_use" and raw.get("name") == self.format_tool
+
+    def finish(self, native: str | None, stop_sequence: str | None) -> FinishReason | None:
+        """See `finish_of`; a structured answer that came as a tool call ended as an answer."""
+        reason = finish_of(native, stop_sequence)
+        return FinishReason.STOP if self.format_tool and reason is FinishReason.TOOL_CALLS else reason
 
     def part(self, raw: dict[str, Any], arguments: str | None = None) -> Part:
         """The part of a block. `arguments` is the JSON text of a streamed tool call, as it came."""
+        if self.is_answer(raw):
+            return Text(_arguments(raw, arguments))
         native = Native(DIALECT, raw, self._provider, self._model)
         match raw.get("type"):
             case "text" if isinstance(raw.get("text"), str):
@@ -91,8 +111,13 @@ class BlockReader:
 
 
 def _tool_call(raw: dict[str, Any], arguments: str | None, native: Native) -> ToolCall:
-    given = raw.get("input")
-    if arguments is None:
-        arguments = given if isinstance(given, str) else _json.dumps_str(given if given is not None else {})
     # Only an object may go back as `input`: broken JSON (an answer cut by max_tokens) is rebuilt from the text.
-    return ToolCall(raw["name"], arguments, raw.get("id"), native=native if isinstance(given, dict) else None)
+    replayable = isinstance(raw.get("input"), dict) and bool(raw.get("id"))
+    return ToolCall(raw["name"], _arguments(raw, arguments), raw.get("id"), native=native if replayable else None)
+
+
+def _arguments(raw: dict[str, Any], streamed: str | None) -> str:
+    given = raw.get("input")
+    if streamed is not None:
+        return streamed
+    return given if isinstance(given, str) else _json.dumps_str(given if given is not None else {})

@@ -90,9 +90,12 @@ def _fields(
     """The body's fields besides model, system and messages (None: not sent), and an instruction to append."""
     config = request.config
     tools, choice, instruction = options.tool_fields(request, family, notes)
+    answer = options.format_tool(request, family)
+    if answer is not None:
+        tools, choice = [answer], {"type": "tool", "name": answer["name"]}
     thought, effort = thinking(request, family, notes)
     thought = _allowed_thinking(thought, choice, turns, notes)
-    output, words = options.output_config(request.response_format, family, effort, notes)
+    output, words = options.output_config(request.response_format, family, effort, notes, by_tool=answer is not None)
     if words is not None:
         system.append(words)
     thinks = thought is not None and thought["type"] in ("enabled", "adaptive")

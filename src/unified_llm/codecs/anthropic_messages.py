@@ -7,9 +7,10 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_catalogue import AnthropicModels
-from unified_llm.codecs.anthropic_decode import BlockReader, finish_of, transformations, usage_of
+from unified_llm.codecs.anthropic_decode import BlockReader, transformations, usage_of
 from unified_llm.codecs.anthropic_encode import encode_count, encode_messages
-from unified_llm.codecs.anthropic_models import CURRENT_MODELS
+from unified_llm.codecs.anthropic_models import CURRENT_MODELS, family_of
+from unified_llm.codecs.anthropic_options import FORMAT_TOOL, format_tool
 from unified_llm.codecs.anthropic_parts import DIALECT
 from unified_llm.codecs.anthropic_stream import AnthropicStreamDecoder, status_inside
 from unified_llm.codecs.base import CodecContext
@@ -66,14 +67,14 @@ class AnthropicMessages:
             raise self._error_inside(value, reply, context)
         if not isinstance(value, dict) or not isinstance(value.get("content"), list):
             raise self._unusable(reply, context, "a body that is no message")
-        reader = BlockReader(context.provider, request.model)
+        reader = _reader(request, context)
         parts = [reader.part(raw) for raw in value["content"] if isinstance(raw, dict)]
         stop = value.get("stop_reason")
         return ChatResponse(
             Message("assistant", parts, origin=Origin(context.provider, DIALECT, request.model)),
             model=value.get("model") or request.model,
             provider=context.provider,
-            finish_reason=finish_of(stop),
+            finish_reason=reader.finish(stop, value.get("stop_sequence")),
             native_finish_reason=stop,
             usage=usage_of(value.get("usage")),
             adjustments=transformations(value),
@@ -88,7 +89,9 @@ class AnthropicMessages:
         self, headers: Mapping[str, str], request: ChatRequest, context: CodecContext
     ) -> AnthropicStreamDecoder:
         """See the protocol."""
-        return AnthropicStreamDecoder(headers, provider=context.provider, model=request.model, secrets=self._secrets)
+        return AnthropicStreamDecoder(
+            headers, _reader(request, context), provider=context.provider, secrets=self._secrets
+        )
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes, context: CodecContext) -> UnifiedLLMError:
         """See the protocol. An unknown Claude model gets the names of current ones."""
@@ -107,6 +110,11 @@ class AnthropicMessages:
         return unusable_body(
             reply.status, reply.headers, reply.body, provider=context.provider, why=why, secrets=self._secrets
         )
+
+
+def _reader(request: ChatRequest, context: CodecContext) -> BlockReader:
+    by_tool = format_tool(request, family_of(request.model)) is not None
+    return BlockReader(context.provider, request.model, FORMAT_TOOL if by_tool else None)
 
 
 def _decoded(body: bytes) -> Any:

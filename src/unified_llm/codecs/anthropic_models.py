@@ -25,7 +25,7 @@ class ClaudeFamily:
 
     Attributes:
         sampling: temperature, top_p, top_k (only with API version 2023-06-01).
-        temperature_and_top_p: both of them in one request.
+        temperature_and_top_p: both of them in one request; max_temperature: where the scale ends.
         thinking: accepted values of ``thinking.type``.
         efforts: accepted values of ``output_config.effort``, lowest first; empty: no effort parameter.
         efforts_when_off: those accepted together with thinking switched off.
@@ -38,6 +38,7 @@ class ClaudeFamily:
 
     sampling: bool = False
     temperature_and_top_p: bool = False
+    max_temperature: float = 1.0
     thinking: frozenset[str] = frozenset({"adaptive"})
     efforts: tuple[str, ...] = _ALL_EFFORTS
     efforts_when_off: tuple[str, ...] = _ALL_EFFORTS
@@ -121,8 +122,10 @@ _OLDER = ClaudeFamily(
 _FOREIGN = ClaudeFamily(
     sampling=True,
     temperature_and_top_p=True,
+    max_temperature=2.0,
     thinking=_BUDGET | _ALWAYS,
     inline_system=False,
+    structured_output=False,
     prefill=True,
     context_window=None,
     max_output=None,

@@ -14,7 +14,9 @@ from unified_llm.requests import ChatRequest, ModelConfig, ResponseFormat, unkno
 from unified_llm.tools import Tool, ToolChoice
 
 __all__ = [
+    "FORMAT_TOOL",
     "SAMPLING",
+    "format_tool",
     "metadata",
     "output_config",
     "sampling",
@@ -23,6 +25,7 @@ __all__ = [
     "unsupported",
 ]
 
+FORMAT_TOOL = "give_answer"
 SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _NO_SUCH_OPTION = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logprobs")
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -57,9 +60,9 @@ def sampling(config: ModelConfig, family: ClaudeFamily, thinks: bool, model: str
             if not (name == "top_p" and given[name] >= 0.95) and not (name == "temperature" and given[name] == 1):
                 notes.dropped(name, "not allowed while the model thinks")
                 del given[name]
-    if given.get("temperature", 0) > 1:
-        notes.changed("temperature", "Claude's temperature ends at 1")
-        given["temperature"] = 1.0
+    if given.get("temperature", 0) > family.max_temperature:
+        notes.changed("temperature", f"it ends at {family.max_temperature:g} here")
+        given["temperature"] = family.max_temperature
     if {"temperature", "top_p"} <= given.keys() and not family.temperature_and_top_p:
         notes.dropped("top_p", f"{model} takes either temperature or top_p")
         del given["top_p"]
@@ -148,12 +151,28 @@ def _choice(
 # -- structured output --------------------------------------------------------------------------------------------
 
 
+def format_tool(request: ChatRequest, family: ClaudeFamily) -> dict[str, Any] | None:
+    """The tool whose forced call *is* the structured answer, for servers and models without ``output_config.format``.
+
+    llama.cpp's ``/v1/messages`` ignores the format and enforces the schema of a forced tool.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.schema is None or family.structured_output or not family.forced_tools:
+        return None
+    if request.tools or request.config.thinking or wanted.schema.get("type") != "object":
+        return None
+    return {"name": FORMAT_TOOL, "description": "Give the answer in this form.", "input_schema": wanted.schema}
+
+
 def output_config(
-    wanted: ResponseFormat | None, family: ClaudeFamily, effort: str | None, notes: Notes
+    wanted: ResponseFormat | None, family: ClaudeFamily, effort: str | None, notes: Notes, *, by_tool: bool = False
 ) -> tuple[dict[str, Any] | None, str | None]:
     """``output_config``, and a text for the system prompt where the format cannot be enforced."""
     config: dict[str, Any] = {} if effort is None else {"effort": effort}
     if wanted is None:
+        return config or None, None
+    if by_tool:
+        notes.changed("response_format", "asked for as the forced call of a tool: there is no structured output here")
         return config or None, None
     fitted, why = _fitted(wanted, family)
     if fitted is None:

@@ -6,14 +6,15 @@ that was not. Unknown events are ignored and unknown blocks kept whole, as the A
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from unified_llm import _json
-from unified_llm.codecs.anthropic_decode import BlockReader, finish_of, usage_of
+from unified_llm.codecs.anthropic_blocks import OpenBlock
+from unified_llm.codecs.anthropic_decode import BlockReader, usage_of
 from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
-from unified_llm.errors import StreamInterruptedError
-from unified_llm.messages import Message, Part, ToolCall
+from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
+from unified_llm.messages import Message, Part, Text, ToolCall
 from unified_llm.responses import ChatResponse
 from unified_llm.stream import (
     CitationDelta,
@@ -28,7 +29,7 @@ from unified_llm.stream import (
     UsageUpdate,
     events_of,
 )
-from unified_llm.wire import SSESplitter
+from unified_llm.wire import SSEEvent, SSESplitter
 
 __all__ = ["AnthropicStreamDecoder", "status_inside"]
 
@@ -56,62 +57,33 @@ def status_inside(value: Mapping[str, Any]) -> int | None:
     return _STATUS_OF_ERROR.get(kind) if isinstance(kind, str) else None
 
 
-class _OpenBlock:
-    """A block on its way: what `content_block_start` said, and the pieces since, by the field they belong to."""
-
-    __slots__ = ("index", "pieces", "raw")
-
-    def __init__(self, raw: dict[str, Any], index: int) -> None:
-        self.raw = raw
-        self.index = index
-        self.pieces: dict[str, list[str]] = {}
-
-    def add(self, name: str, piece: str) -> None:
-        known = self.pieces.get(name)
-        if known is None:
-            self.pieces[name] = [piece]
-        else:
-            known.append(piece)
-
-    def finish(self) -> tuple[dict[str, Any], str | None]:
-        """The whole block, and the JSON text of its input where it has one."""
-        arguments = self.pieces.pop("partial_json", None)
-        for name, pieces in self.pieces.items():
-            begun = self.raw.get(name)
-            self.raw[name] = (begun if isinstance(begun, str) else "") + "".join(pieces)
-        text = "".join(arguments) if arguments else ""
-        if not text:  # no input, or one that came whole with the start
-            return self.raw, None
-        self.raw["input"] = _input_of(text)
-        return self.raw, text
-
-
-def _input_of(text: str) -> Any:
-    """The decoded input; text that is no JSON stays text, and is then never replayed."""
-    try:
-        return _json.loads(text)
-    except ValueError:
-        return text
+def _then_raise(events: list[StreamEvent], failure: UnifiedLLMError) -> Iterator[StreamEvent]:
+    """What came before a failure is delivered first, however the bytes were cut."""
+    yield from events
+    raise failure
 
 
 class AnthropicStreamDecoder:
     """See `codecs.base.StreamDecoder`."""
 
-    def __init__(self, headers: Mapping[str, str], *, provider: str, model: str, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], reader: BlockReader, *, provider: str, secrets: tuple[str, ...] = ()
+    ) -> None:
         self._splitter = SSESplitter()
         self._headers = headers
         self._provider = provider
-        self._reader = BlockReader(provider, model)
+        self._reader = reader
         self._secrets = secrets
-        self._open: dict[int, _OpenBlock] = {}
+        self._open: dict[int, OpenBlock] = {}
         self._count = 0
         self._usage: dict[str, Any] = {}
         self._stop: str | None = None
+        self._stop_sequence: str | None = None
         self._started = False
         self._stopped = False
         self._head = b""  # what came before the first event: an error page, or an answer that is no stream
 
-    def feed(self, chunk: bytes) -> list[StreamEvent]:
+    def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
         """See the protocol.
 
         Raises:
@@ -119,18 +91,14 @@ class AnthropicStreamDecoder:
         """
         if not self._started and len(self._head) < _LONGEST_HEAD:
             self._head += chunk
-        events: list[StreamEvent] = []
-        for sse in self._splitter.feed(chunk):
-            self._take(sse.data, events)
-        return events
+        return self._take_all(self._splitter.feed(chunk))
 
-    def close(self) -> list[StreamEvent]:
+    def close(self) -> Iterator[StreamEvent]:
         """See the protocol."""
-        events: list[StreamEvent] = []
-        for sse in self._splitter.close():
-            self._take(sse.data, events)
+        yield from self._take_all(self._splitter.close())
         if not self._started:
-            return self._not_a_stream()
+            yield from self._not_a_stream()
+            return
         if not self._stopped:
             raise StreamInterruptedError(
                 "the stream ended before the message was complete",
@@ -138,9 +106,18 @@ class AnthropicStreamDecoder:
                 provider=self._provider,
                 request_id=request_id_of(self._headers),
             )
-        return [*events, Finish(finish_of(self._stop), self._stop)]
+        yield Finish(self._reader.finish(self._stop, self._stop_sequence), self._stop)
 
     # -- events ---------------------------------------------------------------------------------------------------
+
+    def _take_all(self, parsed: list[SSEEvent]) -> Iterable[StreamEvent]:
+        events: list[StreamEvent] = []
+        for sse in parsed:
+            try:
+                self._take(sse.data, events)
+            except UnifiedLLMError as exc:
+                return _then_raise(events, exc)
+        return events
 
     def _take(self, data: bytes, events: list[StreamEvent]) -> None:
         if data == b"[DONE]":  # some servers end as OpenAI does
@@ -184,6 +161,7 @@ class AnthropicStreamDecoder:
     def _message_delta(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         delta = event.get("delta") or {}
         self._stop = delta.get("stop_reason") or self._stop
+        self._stop_sequence = delta.get("stop_sequence") or self._stop_sequence
         self._update_usage(event.get("usage"), events)
 
     def _update_usage(self, usage: Any, events: list[StreamEvent]) -> None:
@@ -196,10 +174,12 @@ class AnthropicStreamDecoder:
         raw = event.get("content_block")
         if not isinstance(raw, dict):
             return
-        block = _OpenBlock(raw, self._count)
+        block = OpenBlock(raw, self._count)
         self._open[event.get("index", 0)] = block
         self._count += 1
         kind = raw.get("type")
+        if self._reader.is_answer(raw):
+            return
         if kind == "tool_use":
             events.append(ToolCallStart(raw.get("id") or "", raw.get("name") or "", block.index))
         elif kind == "text" and raw.get("text"):
@@ -214,22 +194,29 @@ class AnthropicStreamDecoder:
             return
         kind = delta.get("type")
         if kind == "text_delta":
-            block.add("text", delta["text"])
-            if delta["text"]:
-                events.append(TextDelta(delta["text"], block.index))
+            piece = delta.get("text") or ""
+            block.add("text", piece)
+            if piece:
+                events.append(TextDelta(piece, block.index))
         elif kind == "thinking_delta":
-            block.add("thinking", delta["thinking"])
-            if delta["thinking"]:
-                events.append(ThinkingDelta(delta["thinking"], block.index))
+            piece = delta.get("thinking") or ""
+            block.add("thinking", piece)
+            if piece:
+                events.append(ThinkingDelta(piece, block.index))
         elif kind == "input_json_delta":
-            block.add("partial_json", delta["partial_json"])
-            if delta["partial_json"] and block.raw.get("type") == "tool_use":
-                events.append(ToolCallDelta(delta["partial_json"], block.index))
-        elif kind == "citations_delta":
+            self._input_delta(block, delta.get("partial_json") or "", events)
+        elif kind == "citations_delta" and isinstance(delta.get("citation"), dict):
             block.raw["citations"] = [*(block.raw.get("citations") or ()), delta["citation"]]
             events.append(CitationDelta(delta["citation"], block.index))
         else:
-            _add_unknown(block, delta)
+            block.add_unknown(delta)
+
+    def _input_delta(self, block: OpenBlock, piece: str, events: list[StreamEvent]) -> None:
+        block.add("partial_json", piece)
+        if piece and self._reader.is_answer(block.raw):
+            events.append(TextDelta(piece, block.index))
+        elif piece and block.raw.get("type") == "tool_use":
+            events.append(ToolCallDelta(piece, block.index))
 
     def _block_stop(self, index: int, events: list[StreamEvent]) -> None:
         block = self._open.pop(index, None)
@@ -237,8 +224,11 @@ class AnthropicStreamDecoder:
             return
         raw, arguments = block.finish()
         part = self._reader.part(raw, arguments)
-        if arguments is None and isinstance(part, ToolCall) and raw.get("input"):
-            events.append(ToolCallDelta(part.arguments_json, block.index))
+        if arguments is None and raw.get("input"):  # it came whole, with the start
+            if isinstance(part, ToolCall):
+                events.append(ToolCallDelta(part.arguments_json, block.index))
+            elif isinstance(part, Text) and self._reader.is_answer(raw):
+                events.append(TextDelta(part.text, block.index))
         events.append(PartEnd(part, block.index))
 
     # -- failures -------------------------------------------------------------------------------------------------
@@ -282,18 +272,7 @@ class AnthropicStreamDecoder:
             response_id=value.get("id"),
             request_id=request_id_of(self._headers),
             usage=usage_of(value.get("usage")),
-            finish_reason=finish_of(stop),
+            finish_reason=self._reader.finish(stop, value.get("stop_sequence")),
             native_finish_reason=stop,
         )
         return events_of(response)[:-1]
-
-
-def _add_unknown(block: _OpenBlock, delta: Mapping[str, Any]) -> None:
-    """A kind of delta this version does not know: its texts are joined, its other values replace."""
-    for name, value in delta.items():
-        if name == "type":
-            continue
-        if isinstance(value, str):
-            block.add(name, value)
-        else:
-            block.raw[name] = value

@@ -93,22 +93,16 @@ def faults_of(body: Any, *, version: str, betas: tuple[str, ...] = (), counting:
 
 
 def _shape(body: dict[str, Any], version: str, betas: tuple[str, ...], counting: bool) -> list[str]:
-    from anthropic.types import beta, message_count_tokens_params, message_create_params
-
     if betas:
-        kind: Any = beta.message_count_tokens_params.MessageCountTokensParams
-        create: tuple[Any, Any] = (
-            beta.message_create_params.MessageCreateParamsStreaming,
-            beta.message_create_params.MessageCreateParamsNonStreaming,
-        )
+        from anthropic.types.beta import message_count_tokens_params, message_create_params
     else:
-        kind = message_count_tokens_params.MessageCountTokensParams
-        create = (
-            message_create_params.MessageCreateParamsStreaming,
-            message_create_params.MessageCreateParamsNonStreaming,
-        )
-    if not counting:
-        kind = create[0] if body.get("stream") else create[1]
+        from anthropic.types import message_count_tokens_params, message_create_params  # type: ignore[no-redef]
+    if counting:
+        kind: Any = message_count_tokens_params.MessageCountTokensParams
+    elif body.get("stream"):
+        kind = message_create_params.MessageCreateParamsStreaming
+    else:
+        kind = message_create_params.MessageCreateParamsNonStreaming
     # These three left the types with API version 2026-10-21; `_sampling` judges them. The last three travel as headers.
     plain = {k: v for k, v in body.items() if k not in ("temperature", "top_p", "top_k")}
     header_only = [
@@ -141,12 +135,20 @@ def _thinking(body: dict[str, Any], version: str) -> Iterator[str]:
     if thinking["type"] not in accepted:
         yield f'"thinking.type.{thinking["type"]}" is not supported for this model'
     if thinking["type"] == "enabled":
+        yield from _budget_in_tool_loop(body)
         if thinking["budget_tokens"] < 1024:
             yield "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
         if thinking["budget_tokens"] >= body.get("max_tokens", 1 << 60):
             yield "`max_tokens` must be greater than `thinking.budget_tokens`"
         if body.get("tool_choice", {}).get("type") in ("any", "tool"):
             yield "Thinking may not be enabled when tool_choice forces tool use"
+
+
+def _budget_in_tool_loop(body: dict[str, Any]) -> Iterator[str]:
+    turns = [m for m in body["messages"] if m["role"] == "assistant"]
+    answers = any(b["type"] == "tool_result" for b in _blocks(body["messages"][-1]))
+    if turns and answers and _blocks(turns[-1])[0]["type"] not in ("thinking", "redacted_thinking"):
+        yield "Expected `thinking` or `redacted_thinking`: with thinking on, a final assistant message starts with it"
 
 
 def _effort(body: dict[str, Any], version: str) -> Iterator[str]:
@@ -241,7 +243,8 @@ def _turns(body: dict[str, Any], version: str) -> Iterator[str]:
         if message["role"] == "system":
             yield from _inline_system(body, i)
     last = messages[-1]
-    if last["role"] == "assistant" and not any("server" in b["type"] for b in _blocks(last)):
+    paused = any(b["type"] not in ("text", "thinking", "redacted_thinking", "tool_use") for b in _blocks(last))
+    if last["role"] == "assistant" and not paused and facts_of(body["model"]).context > 200_000:
         yield "This model does not support assistant message prefill. The conversation must end with a user message."
 
 
@@ -261,6 +264,9 @@ def _content(body: dict[str, Any], version: str) -> Iterator[str]:
     system = body.get("system")
     if isinstance(system, list) and any(not b["text"].strip() for b in system):
         yield "system: text content blocks must be non-empty"
+    last = _blocks(body["messages"][-1])[-1]
+    if body["messages"][-1]["role"] == "assistant" and last.get("text", "") != last.get("text", "").rstrip():
+        yield "messages: final assistant content cannot end with trailing whitespace"
     for i, message in enumerate(body["messages"]):
         if not message["content"]:
             yield f"messages.{i}: all messages must have non-empty content"
