@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from testkit.claude_calls import CONTEXT, FIXTURES, decode, decoded_fixture, request
 
+from testkit.claude_calls import CONTEXT, FIXTURES, decode, decoded_fixture, request
 from unified_llm import (
     APITimeoutError,
     AuthenticationError,
@@ -21,6 +21,7 @@ from unified_llm import (
     RequestTooLargeError,
     ResponseError,
     ServerError,
+    UnifiedLLMError,
 )
 from unified_llm.codecs.anthropic_messages import AnthropicMessages, AnthropicModels
 from unified_llm.messages import Native, Opaque, Origin, Text, Thinking, ToolCall
@@ -134,7 +135,7 @@ def test_raw_is_the_decoded_answer() -> None:
     assert decoded_fixture("text").raw == json.loads((FIXTURES / "text.json").read_text(encoding="utf-8"))
 
 
-# -- errors -------------------------------------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------------------------
 
 
 def error(status: int, kind: str, message: str, **details: Any) -> Any:
@@ -160,7 +161,7 @@ def error(status: int, kind: str, message: str, **details: Any) -> Any:
     ],
 )
 def test_each_status_has_its_class_and_request_id(
-    status: int, kind: str, message: str, expected: type[Exception]
+    status: int, kind: str, message: str, expected: type[UnifiedLLMError]
 ) -> None:
     found = error(status, kind, message)
     assert isinstance(found, expected)
@@ -193,7 +194,7 @@ def test_a_success_that_is_no_message_is_a_response_error(body: bytes) -> None:
     assert caught.value.hint
 
 
-# -- models and counting ------------------------------------------------------------------------------------------------
+# -- models and counting ------------------------------------------------------------------------------------------
 
 ROW = {
     "type": "model",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from testkit.claude_calls import CONTEXT, decoded_fixture, encode, judged, request
 from testkit.claude_rules import sign, sign_redacted
-
 from unified_llm import InvalidMessageError, InvalidRequestError, Message, UnsupportedOptionError
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.messages import (
@@ -41,7 +41,7 @@ def reasons(adjustments: tuple[Any, ...]) -> list[tuple[str, str]]:
     return [(a.kind, a.what) for a in adjustments]
 
 
-# -- system prompts and turns -----------------------------------------------------------------------------------------
+# -- system prompts and turns -------------------------------------------------------------------------------------
 
 
 def test_the_smallest_request_has_model_max_tokens_and_messages_only() -> None:
@@ -145,7 +145,7 @@ def test_names_of_speakers_are_recorded_as_not_sent() -> None:
     assert reasons(encode([Message("user", "Hi", name="Ana")])[1]) == [("changed", "messages[0].name")]
 
 
-# -- media ------------------------------------------------------------------------------------------------------------
+# -- media --------------------------------------------------------------------------------------------------------
 
 
 def test_an_image_is_sent_as_base64_url_or_file_id() -> None:
@@ -206,7 +206,7 @@ def test_images_of_the_assistant_are_recorded_as_lost() -> None:
     assert reasons(adjustments) == [("lost", "messages[1].parts[0]")]
 
 
-# -- tools ------------------------------------------------------------------------------------------------------------
+# -- tools --------------------------------------------------------------------------------------------------------
 
 
 def test_results_come_first_in_one_user_turn_with_images_and_errors() -> None:
@@ -307,7 +307,7 @@ def test_openai_histories_are_understood() -> None:
     assert adjustments == ()
 
 
-# -- replay -----------------------------------------------------------------------------------------------------------
+# -- replay -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_a_thinking_budget_is_off_while_a_call_made_without_thinking_is_answered
     assert reasons(adjustments) == [("changed", "thinking")]
 
 
-# -- everything at once -----------------------------------------------------------------------------------------------
+# -- everything at once -------------------------------------------------------------------------------------------
 
 _texts = st.text(max_size=8).filter(lambda t: "\ud800" not in t)
 _user_parts: st.SearchStrategy[Part] = st.one_of(

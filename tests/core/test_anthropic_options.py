@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
-from testkit.claude_calls import CONTEXT, decode, encode, events, judged, request, response_of
 
+from testkit.claude_calls import CONTEXT, decode, encode, events, judged, request, response_of
 from unified_llm import InvalidRequestError, Message, Tool, ToolCall, ToolResult, UnsupportedOptionError
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.messages import Text
@@ -39,7 +39,7 @@ def headers_of(messages: object = "Hi", model: str = NEW, **options: Any) -> dic
     return dict(call.headers)
 
 
-# -- sampling -----------------------------------------------------------------------------------------------------------
+# -- sampling -----------------------------------------------------------------------------------------------------
 
 
 def test_models_that_take_sampling_get_it_with_the_older_api_version() -> None:
@@ -107,7 +107,7 @@ def test_stop_sequences_and_user_are_sent_and_blank_stops_are_not() -> None:
     assert what(adjustments) == [("dropped", "stop_sequences")]
 
 
-# -- thinking and effort --------------------------------------------------------------------------------------------------
+# -- thinking and effort ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_budget_stays_below_max_tokens_or_is_refused() -> None:
     assert caught.value.hint
 
 
-# -- tools ----------------------------------------------------------------------------------------------------------------
+# -- tools --------------------------------------------------------------------------------------------------------
 
 
 def test_tools_are_sent_with_their_schema_and_strictness() -> None:
@@ -240,7 +240,7 @@ def test_a_forced_choice_is_asked_in_words_where_the_model_refuses_it() -> None:
 def test_a_forced_choice_in_words_joins_a_system_message_that_is_there() -> None:
     talk = [Message("user", "x"), Message("assistant", "y"), Message("user", "z"), Message("system", "In French.")]
     body, _ = encode(talk, tools=[WEATHER], tool_choice="required")
-    assert [b["text"] for b in body["messages"][-1]["content"]][0] == "In French."
+    assert body["messages"][-1]["content"][0]["text"] == "In French."
     assert "one of the tools" in body["messages"][-1]["content"][1]["text"]
 
 
@@ -263,7 +263,7 @@ def test_a_tool_name_that_is_not_accepted_is_refused() -> None:
     assert caught.value.hint
 
 
-# -- structured output ------------------------------------------------------------------------------------------------------
+# -- structured output --------------------------------------------------------------------------------------------
 
 
 class Flight(BaseModel):
@@ -348,7 +348,7 @@ def test_with_other_tools_the_format_is_asked_in_words_there() -> None:
     assert "JSON Schema" in body["system"]
 
 
-# -- caching, extras ----------------------------------------------------------------------------------------------------------
+# -- caching, extras ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

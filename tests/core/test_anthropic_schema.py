@@ -8,9 +8,9 @@ from typing import Any, Literal
 import jsonschema
 import pytest
 from pydantic import BaseModel, Field
+
 from testkit.claude_rules import faults_of
 from testkit.schema_values import value_for
-
 from unified_llm.codecs.anthropic_schema import UnfitSchemaError, fit_schema
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from testkit.claude_rules import faults_of
-
-from unified_llm import Message, ModelConfig
+from unified_llm import ModelConfig
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.codecs.base import CodecContext
 from unified_llm.message_formats import normalize_messages
