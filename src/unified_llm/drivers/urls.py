@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from unified_llm.errors import InvalidBaseURLError
 
@@ -13,6 +13,7 @@ __all__ = ["Address", "is_loopback", "normalize_base_url"]
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+_EXAMPLE = "for example http://127.0.0.1:8080/v1"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Paths people copy from a vendor's curl example. They belong to the calls, which add them themselves.
@@ -38,29 +39,34 @@ def normalize_base_url(text: str) -> str:
     """
     url = text.strip()
     if not _SCHEME.match(url):
-        raise _invalid(f"base_url {url!r} has no scheme", _with_scheme(url))
+        raise _no_scheme(url)
     if _UNSAFE.search(url):
         raise _invalid("base_url has a blank or a control character inside", "copy the address again")
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme not in _DEFAULT_PORTS:
         raise _invalid(f"base_url has the scheme {parts.scheme!r}", "only http:// and https:// are supported")
-    if parts.username is not None or parts.password is not None:
-        raise _invalid("base_url has a user name or password inside", "pass the credential as api_key= instead")
-    _check_host(parts.hostname, parts.netloc, url)
+    if not parts.hostname:
+        raise _invalid(f"base_url {url!r} names no host", _EXAMPLE)
     if parts.query or parts.fragment or url.endswith(("?", "#")):
-        raise _invalid("base_url has a query or a fragment", f"use {url.split('?')[0].split('#')[0]!r}")
+        raise _invalid("base_url has a query or a fragment", f"use {re.split('[?#]', url)[0]!r}")
     return _without_endpoint(url.rstrip("/"))
 
 
-def _check_host(host: str | None, netloc: str, url: str) -> None:
-    if not host:
-        raise _invalid(f"base_url {url!r} names no host", "for example http://127.0.0.1:8080/v1")
+def _split(url: str) -> SplitResult:
     try:
-        port = urlsplit(url).port
+        parts = urlsplit(url)
+        user = parts.username is not None or parts.password is not None
     except ValueError as exc:
-        raise _invalid(f"base_url {url!r} has an impossible port", "a port is a number from 1 to 65535") from exc
-    if port == 0 or netloc.endswith(":"):
+        raise _invalid("base_url is no URL: a bracket is missing", _EXAMPLE) from exc
+    if user:
+        raise _invalid("base_url has a user name or password inside", "pass the credential as api_key= instead")
+    try:
+        possible = parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:
+        possible = False
+    if not possible:
         raise _invalid(f"base_url {url!r} has an impossible port", "a port is a number from 1 to 65535")
+    return parts
 
 
 def _without_endpoint(url: str) -> str:
@@ -74,11 +80,11 @@ def _without_endpoint(url: str) -> str:
     return url
 
 
-def _with_scheme(url: str) -> str:
-    host = re.split(r"[/:]", url, maxsplit=1)[0]
+def _no_scheme(url: str) -> InvalidBaseURLError:
     if not url or "@" in url:
-        return "for example http://127.0.0.1:8080/v1"
-    return f"use {'http' if is_loopback(host) else 'https'}://{url}"
+        return _invalid("base_url has no scheme", _EXAMPLE)
+    scheme = "http" if is_loopback(re.split(r"[/:]", url, maxsplit=1)[0]) else "https"
+    return _invalid(f"base_url {url!r} has no scheme", f"use {scheme}://{url}")
 
 
 def _invalid(message: str, hint: str) -> InvalidBaseURLError:
