@@ -148,6 +148,11 @@ class _Pool:
         for connection in idle:
             connection.backend.abort()
 
+    def __del__(self) -> None:
+        # A client that was dropped without close() leaves no open socket (and no ResourceWarning) behind.
+        for connection in self._idle:
+            connection.backend.abort()
+
     def after_fork(self) -> None:
         """In the child: the connections are the parent's, and the lock may be held by a thread that is not here."""
         idle = self._idle
