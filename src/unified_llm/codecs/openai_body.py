@@ -19,6 +19,7 @@ Form: TypeAlias = Literal["unknown", "events", "lines", "document"]
 # Field names of server-sent events; a comment starts with a colon.
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _HEAD = 65536
+_MARK = b"\xef\xbb\xbf"  # byte order mark
 
 
 class BodySniffer:
@@ -98,7 +99,10 @@ class BodySniffer:
 
 def _form_of(held: bytes | bytearray) -> Form:
     """What a body is by its beginning; "unknown" while that is too short to tell."""
-    text = bytes(held[:_HEAD]).removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = bytes(held[:_HEAD])
+    if _MARK.startswith(text):
+        return "unknown"
+    text = text.removeprefix(_MARK).lstrip()
     if not text or any(name.startswith(text) for name in _FIELDS):
         return "unknown"
     if text.startswith(_FIELDS):

@@ -12,6 +12,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
 from unified_llm.codecs.openai_body import BodySniffer
 from unified_llm.codecs.openai_calls import CallAssembler
+from unified_llm.codecs.openai_parts import PartWriter
 from unified_llm.codecs.openai_reading import (
     content_pieces,
     finish_reason,
@@ -24,9 +25,8 @@ from unified_llm.codecs.openai_reading import (
     read_usage,
     reasoning_text,
 )
-from unified_llm.codecs.think_tags import ThinkTagSplitter
 from unified_llm.errors import ResponseError, StreamInterruptedError, UnifiedLLMError
-from unified_llm.messages import Part, Text, Thinking
+from unified_llm.messages import Part
 from unified_llm.requests import ChatRequest
 from unified_llm.stream import (
     CitationDelta,
@@ -35,7 +35,6 @@ from unified_llm.stream import (
     StreamEvent,
     StreamStart,
     TextDelta,
-    ThinkingDelta,
     UsageUpdate,
 )
 
@@ -52,28 +51,22 @@ class OpenAIStreamDecoder:
         "_body",
         "_calls",
         "_choice",
-        "_citations",
         "_context",
         "_details",
         "_extras",
-        "_fast",
         "_finish",
         "_headers",
-        "_kind",
         "_many",
         "_media",
         "_model",
-        "_part",
-        "_parts",
-        "_pieces",
         "_reasoned",
         "_refused",
         "_request",
         "_secrets",
         "_started",
-        "_tags",
         "_told_usage",
         "_usage",
+        "_writer",
         "done",
     )
 
@@ -85,21 +78,15 @@ class OpenAIStreamDecoder:
         self._context = context
         self._secrets = secrets
         self._body = BodySniffer(headers, request, context, secrets)
-        self._tags = ThinkTagSplitter() if context.profile.think_tags else None
         self._many = _asks_for_many(request)
+        self._writer = PartWriter(think_tags=context.profile.think_tags, single=not self._many)
         self._calls = CallAssembler(known_call_ids(request))
-        self._parts = 0  # parts begun so far
-        self._part = 0  # number of the open text or thinking part
-        self._kind = ""  # "text" or "thinking" while such a part is open
-        self._pieces: list[str] = []
-        self._fast = False  # whether a plain content delta needs no more than being passed on
         self._started = False
         self._model: str | None = None
         self._finish: str | None = None
         self._choice: Mapping[str, Any] = {}
         self._refused = False
         self._reasoned = False  # whether reasoning came as a text of its own: then details only repeat it
-        self._citations: list[Any] = []
         self._details: list[dict[str, Any]] = []
         self._extras: dict[str, Any] = {}
         self._media: list[Part] = []
@@ -152,8 +139,8 @@ class OpenAIStreamDecoder:
         if self._finish is not None or (self._context.profile.eof_ends_stream and self._started):
             self._finalize(events)
             return
-        self._flush_tags(events)
-        if self._parts:
+        self._writer.flush_tags(events)
+        if self._writer.count:
             raise StreamInterruptedError(
                 f"the stream of {self._context.provider} ended in the middle of the answer",
                 hint="the connection or the server broke: try again; .partial holds what arrived",
@@ -177,7 +164,8 @@ class OpenAIStreamDecoder:
         except ValueError:
             self._take_odd(data, events)
             return
-        if self._fast:
+        writer = self._writer
+        if writer.fast:
             try:
                 choice = value["choices"][0]
                 delta = choice["delta"]
@@ -190,8 +178,8 @@ class OpenAIStreamDecoder:
                 ):
                     if value.get("usage") is not None:
                         self._usage = value
-                    self._pieces.append(text)
-                    events.append(TextDelta(text, self._part))
+                    writer.pieces.append(text)
+                    events.append(TextDelta(text, writer.part))
                     return
             except (KeyError, IndexError, TypeError, AttributeError):
                 pass  # not that simple: the general path decides what it is
@@ -264,113 +252,72 @@ class OpenAIStreamDecoder:
     # -- one delta --------------------------------------------------------------------------------------------------
 
     def _take_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        writer = self._writer
         reasoning = reasoning_text(delta, details=not self._reasoned)
         if reasoning:
             self._reasoned = self._reasoned or not delta.get("reasoning_details")
-            self._flush_tags(events)  # a server that separates the reasoning leaves no tags in the text
-            self._say("thinking", reasoning, events)
+            writer.flush_tags(events)  # a server that separates the reasoning leaves no tags in the text
+            writer.say("thinking", reasoning, events)
         if delta.get("reasoning_details"):
             merge_details(self._details, delta["reasoning_details"])
         content = delta.get("content")
-        if content:
-            self._take_content(content, events)
+        if content and isinstance(content, str):
+            writer.say_content(content, events)
+        elif content:
+            for kind, text in content_pieces(content):
+                writer.say(kind, text, events)
         if delta.get("refusal"):
             self._refused = True
-            self._say("text", str(delta["refusal"]), events)
+            writer.say("text", str(delta["refusal"]), events)
         calls = delta.get("tool_calls")
         if calls:
             self._take_calls(calls, events)
         elif isinstance(delta.get("function_call"), dict):
             self._take_calls([{"index": 0, "function": delta["function_call"]}], events)
-        if len(delta) > 1:
+        if len(delta) > 1 or not (content or calls or reasoning):
             self._take_more(delta, events)
 
-    def _take_content(self, content: Any, events: list[StreamEvent]) -> None:
-        if not isinstance(content, str):
-            for kind, text in content_pieces(content):
-                self._say(kind, text, events)
-            return
-        tags = self._tags
-        if tags is None:
-            self._say("text", content, events)
-            return
-        for kind, text in tags.feed(content):
-            self._say(kind, text, events)
-        if tags.plain:
-            self._tags = None
-            self._fast = self._kind == "text" and not self._many
-
     def _take_calls(self, calls: Any, events: list[StreamEvent]) -> None:
+        writer = self._writer
         for raw in calls if isinstance(calls, list) else [calls]:
-            if not isinstance(raw, dict):
-                continue
-            if self._kind:
-                self._flush_tags(events)
-                self._end_part(events)
-            self._parts += self._calls.add(raw, self._parts, events)
+            if isinstance(raw, dict):
+                writer.flush_tags(events)
+                writer.end_part(events)
+                writer.count += self._calls.add(raw, writer.count, events)
 
     def _take_more(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
         """Citations, pictures, sound, and what must go back unchanged."""
         for citation in delta.get("annotations") or ():
             if isinstance(citation, dict):
-                self._citations.append(citation)
-                events.append(CitationDelta(citation, self._part))
+                self._writer.cite(citation)
+                events.append(CitationDelta(citation, self._writer.part))
         self._media += [image for raw in delta.get("images") or () if (image := read_image(raw)) is not None]
         if "audio" in delta:
             sound, transcript = read_audio(delta["audio"])
             if transcript:
-                self._say("text", transcript, events)
+                self._writer.say("text", transcript, events)
             if sound is not None:
                 self._media.append(sound)
         extra = delta.get("extra_content")
         if isinstance(extra, dict):
             self._extras.update(extra)
 
-    # -- parts ------------------------------------------------------------------------------------------------------
-
-    def _say(self, kind: str, text: str, events: list[StreamEvent]) -> None:
-        if self._kind != kind:
-            self._end_part(events)
-            self._kind = kind
-            self._part = self._parts
-            self._parts += 1
-            self._fast = kind == "text" and self._tags is None and not self._many
-        self._pieces.append(text)
-        events.append(TextDelta(text, self._part) if kind == "text" else ThinkingDelta(text, self._part))
-
-    def _end_part(self, events: list[StreamEvent]) -> None:
-        """Close the open text or thinking part, if there is one."""
-        if not self._kind:
-            return
-        text = "".join(self._pieces)
-        part = Text(text, tuple(self._citations)) if self._kind == "text" else Thinking(text)
-        events.append(PartEnd(part, self._part))
-        self._kind, self._pieces, self._fast = "", [], False
-        if isinstance(part, Text):
-            self._citations = []
-
-    def _flush_tags(self, events: list[StreamEvent]) -> None:
-        """Give out what might have become a tag."""
-        if self._tags is not None:
-            for kind, text in self._tags.close():
-                self._say(kind, text, events)
-            self._tags = None
-
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _finalize(self, events: list[StreamEvent]) -> None:
-        if self._finish is None and not self._parts and not (self._tags is not None and self._tags.held):
+        writer = self._writer
+        if self._finish is None and not writer.count and not writer.holds_text:
             raise self._nonsense(b"", "a stream without any choice")
         self.done = True
-        self._flush_tags(events)
-        self._end_part(events)
+        writer.flush_tags(events)
+        writer.end_part(events)
         provider, model = self._context.provider, self._model
         reason = finish_reason(self._finish, self._choice, calls=len(self._calls) > 0, refused=self._refused)
         for place, call in self._calls.finished(provider, model, cut=not is_complete(reason)):
             events.append(PartEnd(call, place))
         extras = [("reasoning_details", self._details), ("extra_content", self._extras)]
         last = [*self._media, *(message_extra(n, v, provider, model) for n, v in extras if v)]
-        events.extend(PartEnd(part, self._parts + i) for i, part in enumerate(last))
+        events.extend(PartEnd(part, writer.count + i) for i, part in enumerate(last))
         usage = read_usage(self._usage) if self._usage is not None and not self._told_usage else None
         if usage is not None:
             events.append(UsageUpdate(usage))

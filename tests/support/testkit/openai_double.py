@@ -53,6 +53,7 @@ class Seen:
     headers: dict[str, str]
     body: Any
     request: Request = field(repr=False)
+    cut: bool = False  # by the script, not by the client
 
 
 class OpenAIDouble:
@@ -113,7 +114,7 @@ class OpenAIDouble:
     @property
     def disconnects(self) -> list[Seen]:
         """Requests whose client left before the answer was complete."""
-        return [s for s in self.requests if s.request.gone.is_set() and not s.request.answered.is_set()]
+        return [s for s in self.requests if s.request.gone.is_set() and not s.request.answered.is_set() and not s.cut]
 
     def script(self, *items: Item | Sequence[Item]) -> Self:
         """Add answers, used in order by chat and embeddings requests; afterwards the double answers by itself again."""
@@ -209,6 +210,7 @@ class OpenAIDouble:
             return self._sse([*sent, b"data: " + json.dumps(item.error).encode() + b"\n\n"])
         if item.how == "inside_event":
             sent.append(events[item.after][: len(events[item.after]) // 2])
+        self.requests[-1].cut = True
         return [*self._sse(sent, end=False), RESET if item.how == "reset" else CLOSE]
 
     def _embed(self, body: Any) -> Answer:
