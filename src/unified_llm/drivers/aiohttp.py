@@ -23,6 +23,7 @@ from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
+from unified_llm.drivers.proxies import Proxy
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route, keep_alive
 from unified_llm.errors import ConfigurationError, UnifiedLLMError
 from unified_llm.wire import WireCall, WireReply
@@ -158,11 +159,20 @@ class AiohttpTransport:
         self.sessions = PerLoop(self._session, _close)
         self._urls: dict[str, URL] = {}
         self._options: dict[str, Any] = {"allow_redirects": False}
+        self._forwarded: list[tuple[str, str]] = []
         if route.proxy is not None:
-            self._options["proxy"] = route.proxy.url
-            if route.proxy.auth is not None:
-                self._options["proxy_headers"] = {"proxy-authorization": aiohttp.encode_basic_auth(*route.proxy.auth)}
+            self._use_proxy(route.proxy)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+
+    def _use_proxy(self, proxy: Proxy) -> None:
+        self._options["proxy"] = proxy.url
+        if proxy.authorization is None:
+            return
+        header = ("proxy-authorization", proxy.authorization)
+        if self._address.tls:
+            self._options["proxy_headers"] = [header]  # of the CONNECT request
+        else:
+            self._forwarded.append(header)  # the proxy reads the request itself
 
     def _session(self) -> _Session:
         # The limit is ours, so that waiting in line is fair and has an error of its own.
@@ -216,6 +226,7 @@ class AiohttpTransport:
         timeout: float,  # noqa: ASYNC109
     ) -> aiohttp.ClientResponse:
         headers = [(k.decode("ascii"), v.decode("latin-1")) for k, v in self._route.headers(call)]
+        headers += self._forwarded
         return await session.request(
             call.method,
             self._url(call.path),
@@ -253,6 +264,9 @@ class AiohttpTransport:
             return failures.connect_failed(address, exc.certificate_error, via=self._route.via)
         if isinstance(exc, aiohttp.ClientConnectorError):
             return failures.connect_failed(address, exc.os_error, via=self._route.via)
+        if isinstance(exc, aiohttp.ClientHttpProxyError):
+            refusal = ConnectionError(f"{exc.status} {exc.message}")
+            return failures.connect_failed(address, refusal, via=self._route.via)
         if isinstance(exc, aiohttp.ClientResponseError):
             return failures.not_http(address, exc.message)
         return failures.lost(address, exc)

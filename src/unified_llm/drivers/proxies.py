@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
@@ -33,16 +34,21 @@ class Proxy:
         """
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
-            port = parts.port or _PORTS[parts.scheme]
-        except (KeyError, ValueError):
-            port = 0
-        if not port or not parts.hostname:
+            port = parts.port or _PORTS.get(parts.scheme)
+        except ValueError:
+            port = None
+        if not port or not parts.hostname or parts.scheme not in _PORTS:
             raise ConfigurationError(
                 f"the proxy {parts.scheme}://{parts.hostname or ''} cannot be used",
                 hint="use http://host:port or socks5://host:port; see also HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
             )
         auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         return cls(parts.scheme, parts.hostname, port, auth)
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of Proxy-Authorization, or None."""
+        return None if self.auth is None else "Basic " + b64encode(":".join(self.auth).encode()).decode("ascii")
 
     @property
     def url(self) -> str:

@@ -94,7 +94,9 @@ class Route:
         if len(self._urls) >= _MOST_URLS:
             self._urls.clear()
         target = self.address.target(path).encode("ascii")
-        url = httpcore.URL(scheme=self._origin.scheme, host=self._origin.host, port=self._origin.port, target=target)
+        url = httpcore.URL(
+            scheme=self._origin.scheme, host=self._origin.host, port=self.address.written_port, target=target
+        )
         self._urls[path] = url
         return url
 

@@ -132,6 +132,11 @@ class Address:
         return self.scheme == "https"
 
     @property
+    def written_port(self) -> int | None:
+        """The port, or None when it is the scheme's own."""
+        return None if self.port == _DEFAULT_PORTS[self.scheme] else self.port
+
+    @property
     def label(self) -> str:
         """``host:port``, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
