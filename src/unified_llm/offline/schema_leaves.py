@@ -18,7 +18,7 @@ from unified_llm.offline.schema_merge import DeadEnd
 __all__ = ["example_number", "example_string"]
 
 _Number = TypeVar("_Number", int, float)
-_SEARCH = 2_000  # multiples looked at before giving up
+_SEARCH = 200  # multiples looked at before giving up
 _DAY = datetime.datetime(2025, 1, 1, 12, tzinfo=datetime.UTC)
 
 
@@ -179,11 +179,13 @@ def _first_multiple(low: float, is_open: bool, unit: Fraction) -> int:
 
 
 def _search(first: int, last: int | None, n: int, make: Callable[[int], _Number], step: float) -> _Number:
-    stop = first + _SEARCH if last is None else min(last + 1, first + _SEARCH)
-    good = [v for v in map(make, range(first, stop)) if is_multiple(v, step)]
-    if not good:
-        raise DeadEnd("no multiple lies within the bounds")
-    return good[n % len(good)]
+    """The `n`-th multiple from `first` to `last`, or the next one that is a multiple in floating point too."""
+    count = _SEARCH + n if last is None else last - first + 1
+    for turn in range(min(count, _SEARCH)):
+        value = make(first + (n + turn) % count)
+        if is_multiple(value, step):
+            return value
+    raise DeadEnd("no multiple lies within the bounds")
 
 
 def _between(value: int, high: float, high_open: bool) -> float:
