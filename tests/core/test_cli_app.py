@@ -91,9 +91,14 @@ def test_a_stdout_that_is_closed_early_is_no_error() -> None:
 class TestMcp:
     def test_its_arguments_and_help_go_to_the_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[list[str]] = []
+
+        def serve(argv: list[str]) -> int:
+            seen.append(argv)
+            return 7
+
         module = type(sys)("unified_llm_mcp")
         module.__spec__ = type(sys.__spec__)("unified_llm_mcp", None)
-        module.main = lambda argv: seen.append(argv) or 7  # type: ignore[attr-defined]
+        module.main = serve  # type: ignore[attr-defined]  # a package made up here
         monkeypatch.setitem(sys.modules, "unified_llm_mcp", module)
         assert run_cli("mcp", "--help").code == 7
         assert run_cli("mcp", "--model", "local:", "extra", "-x").code == 7

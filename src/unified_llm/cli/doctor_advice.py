@@ -12,8 +12,7 @@ __all__ = ["next_steps", "problems"]
 
 def problems(report: Report) -> list[str]:
     """What does not work although it was set up, and that no model can answer; an empty list when all is well."""
-    found = [f"key of {k.provider or 'every provider'}: {k.error}" for k in report.keys if k.error]
-    found = list(dict.fromkeys(e.partition(": ")[2] for e in found))  # one broken file breaks every provider's key
+    found = [k.error for k in report.keys if k.error]
     found += [f"{s.name} is configured at {s.url}: {s.state}" for s in report.servers if s.configured and not s.up]
     if _has_key(report, "claude") and not installed("anthropic"):
         found.append("there is a key for claude, and the package anthropic is not installed")
@@ -21,7 +20,7 @@ def problems(report: Report) -> list[str]:
         found.append(str(describe(report.auto)["message"]))
     elif report.auto.provider == "offline":
         found.append("no language model was found: only the offline provider can answer")
-    return found
+    return list(dict.fromkeys(found))  # one broken file shows up with every provider's key
 
 
 def next_steps(report: Report) -> list[str]:

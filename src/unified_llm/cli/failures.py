@@ -22,7 +22,11 @@ from unified_llm.errors import (
 __all__ = ["Leave", "describe", "report", "reporting"]
 
 # The library's hints speak of Python arguments; here the same things are options.
-_ARGUMENT = re.compile(r"\b(model|base_url|provider|system|temperature|max_tokens|timeout)=('[^']*'|\.\.\.)")
+_ARGUMENT = re.compile(
+    r"\b(?P<name>model|model_name|embed_model|base_url|provider|system|temperature|max_tokens|timeout|max_retries|fallbacks)"
+    r"=(?P<value>'[^']*'|\[?\.\.\.\]?)"
+)
+_OPTION_OF = {"model_name": "model", "embed_model": "model", "max_retries": "retries", "fallbacks": "fallback"}
 
 
 class Leave(Exception):  # noqa: N818  # not an error: the exit code of a command that has already said everything
@@ -119,7 +123,13 @@ def _hint(error: UnifiedLLMError) -> str | None:
 
 
 def _translated(hint: str | None) -> str | None:
-    return hint and _ARGUMENT.sub(lambda m: "--" + m[1].replace("_", "-"), hint)
+    return hint and _ARGUMENT.sub(_as_option, hint)
+
+
+def _as_option(argument: re.Match[str]) -> str:
+    option = _OPTION_OF.get(argument["name"], argument["name"]).replace("_", "-")
+    value = argument["value"].strip("'[]")
+    return f"--{option}" if value in ("", "...") else f"--{option} {value}"
 
 
 class _Notes(logging.Handler):
