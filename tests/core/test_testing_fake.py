@@ -15,7 +15,17 @@ from pydantic import BaseModel
 import unified_llm.offline.schema_examples
 import unified_llm.testing.fake
 from unified_llm import ConfigurationError, Message, RateLimitError, ToolResult, UnifiedLLM
-from unified_llm.testing import Cut, Failure, FakeLLM, Reply, ToolCall, embed_text, example_for_schema, scripted
+from unified_llm.testing import (
+    Cut,
+    Failure,
+    FakeLLM,
+    Reply,
+    ToolCall,
+    embed_text,
+    example_for_schema,
+    replace_providers,
+    scripted,
+)
 
 
 class Answer(BaseModel):
@@ -120,6 +130,27 @@ def test_asking_for_the_last_request_before_there_is_one_fails_the_test() -> Non
         _ = llm.last_request
     llm.chat("Hi", system="Be kind.")
     assert llm.last_request.system == "Be kind."
+
+
+def test_clients_that_the_application_makes_itself_are_answered_too() -> None:
+    made_before = UnifiedLLM(provider="offline")
+    with replace_providers("one", "two", "three") as provider:
+        assert UnifiedLLM(provider="claude", api_key="key", max_retries=0).chat("a") == "one"
+        assert UnifiedLLM(base_url="http://127.0.0.1:9/v1", model="m").chat("b") == "two"
+        assert UnifiedLLM().chat("c", model="lmstudio:qwen/qwen3-8b") == "three"
+        assert "not a language model" in made_before.chat("d")
+    assert [(r.prompt, r.model) for r in provider.requests] == [("a", "echo"), ("b", "m"), ("c", "qwen/qwen3-8b")]
+    assert UnifiedLLM(provider="offline").get_provider() == "offline"
+    assert "not a language model" in UnifiedLLM(provider="offline").chat("e")
+
+
+async def test_replaced_providers_answer_async_calls_and_embeddings() -> None:
+    with replace_providers() as provider:
+        llm = UnifiedLLM()
+        assert "not a language model" in await llm.chat_async("Hi")
+        assert await llm.embed_async(["text"]) == [list(embed_text("text"))]
+        assert await llm.get_provider_async() == "offline"
+    assert [r.kind for r in provider.requests] == ["chat", "embeddings"]
 
 
 @pytest.mark.parametrize("module", [unified_llm.testing.fake, unified_llm.offline.schema_examples])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
 
 from unified_llm.client import UnifiedLLM
 from unified_llm.detection import split_model_ref
@@ -12,7 +14,7 @@ from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.offline import OfflineProvider
 from unified_llm.routing import Router
 
-__all__ = ["FakeLLM", "scripted"]
+__all__ = ["FakeLLM", "replace_providers", "scripted"]
 
 
 class _OneProvider(Router):
@@ -97,6 +99,56 @@ class FakeLLM(UnifiedLLM):
         if self.script.left:
             unused = self.script.steps[self.script.used :]
             raise AssertionError(f"{self.script.left} of {len(self.script.steps)} steps were not used: {unused!r}")
+
+
+@contextmanager
+def replace_providers(
+    *steps: Step,
+    then: Literal["error", "echo", "repeat"] = "error",
+    embed_script: ScriptLike = None,
+    **options: Any,
+) -> Iterator[OfflineProvider]:
+    """Within, every `UnifiedLLM` that is made is answered by `steps`, whatever provider it names.
+
+    For applications that make their own clients. Clients made before keep their providers (see
+    `forbid_real_providers`), and each client keeps its own settings: with its default `max_retries`, a `Failure`
+    that may pass is tried again and takes further steps.
+
+    Args:
+        steps, then: as for `FakeLLM`.
+        embed_script, options: as for `OfflineProvider`.
+
+    Returns:
+        The provider that answers; its `requests` are what was asked.
+
+    >>> with replace_providers("Hello!") as provider:
+    ...     answer = UnifiedLLM(model="claude:claude-sonnet-5-5").chat("Hi")
+    >>> str(answer), provider.requests[0].model
+    ('Hello!', 'claude-sonnet-5-5')
+    """
+    script = Script(steps, then=then if steps else "echo")
+    provider = OfflineProvider(script=script, embed_script=embed_script, **options)
+    saved = UnifiedLLM._router_type
+    UnifiedLLM._router_type = type("_Replaced", (_ReplacedRouter,), {"stand_in": provider})
+    try:
+        yield provider
+    finally:
+        UnifiedLLM._router_type = saved
+
+
+class _ReplacedRouter(Router):
+    """Gives `stand_in` whatever is named, and detects nothing."""
+
+    stand_in: ClassVar[LLMProvider]
+
+    def current_name(self) -> str:
+        return self._current or "offline"
+
+    def provider(self, name: str | None = None) -> LLMProvider:
+        return self.stand_in
+
+    async def provider_async(self, name: str | None = None) -> LLMProvider:
+        return self.stand_in
 
 
 def scripted(*steps: Step, then: Literal["error", "echo", "repeat"] = "error", **options: Any) -> FakeLLM:
