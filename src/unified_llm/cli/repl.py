@@ -105,7 +105,8 @@ class Session:
             provider, model = split_model_ref(ref)
             self.llm.set_provider(provider or self.llm.get_provider(), model=model)
             self.model = model
-        self.out.note(f"model: {self.llm.get_provider()}:{self.model or ' (its default)'}")
+        shown = f":{self.model}" if self.model else ", its default model"
+        self.out.note(f"model: {self.llm.get_provider()}{shown}")
 
     def change_system(self, text: str) -> None:
         if text:
