@@ -111,7 +111,7 @@ HOSTED: tuple[Profile, ...] = (
         # Accepted and ignored while the model thinks, which it does by default.
         unsupported_while_thinking=frozenset({"temperature", "presence_penalty", "frequency_penalty"}),
         thinking="type",
-        efforts=("low", "high", "max"),
+        efforts=("minimal", "low", "medium", "high", "xhigh", "max"),  # mapped to low, high and max by the server
         prompt_caching="automatic",
         forced_tools_while_thinking=False,
         empty_content="empty",

@@ -103,6 +103,7 @@ QUIRKS: dict[str, Quirks] = {
         refused=frozenset({"chat_template_kwargs"}),
     ),
     "llamacpp": Quirks(
+        message_extras=frozenset({"reasoning_content"}),
         extras=_SAMPLERS | _TEMPLATE | {"cache_prompt", "grammar", "n_predict", "reasoning_format", "typical_p"},
         token_fields=frozenset({"max_tokens"}),
         tool_choice="string",

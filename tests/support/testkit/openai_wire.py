@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
-from unified_llm.messages import Message
+from unified_llm.messages import Message, ToolCall
 from unified_llm.profiles import PROFILES, Profile
 from unified_llm.requests import ChatRequest, ModelConfig
 from unified_llm.responses import ChatResponse
@@ -17,10 +18,33 @@ from unified_llm.stream import Accumulator, StreamEvent
 from unified_llm.tools import Tool
 from unified_llm.wire import WireCall, WireReply
 
-__all__ = ["ADD", "FIXTURES", "ask", "body_of", "collect", "context", "decode", "encode", "respond", "stream"]
+__all__ = [
+    "ADD",
+    "FIXTURES",
+    "MUL",
+    "PNG",
+    "SCHEMA",
+    "ask",
+    "body_of",
+    "collect",
+    "context",
+    "decode",
+    "encode",
+    "respond",
+    "said",
+    "sent",
+    "stream",
+    "turn",
+    "wires",
+]
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "openai"
 
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"], "additionalProperties": False}
+MUL = Tool("mul", "Multiplies")
 ADD = Tool(
     "add",
     "Adds one",
@@ -51,6 +75,30 @@ def body_of(call: WireCall) -> dict[str, Any]:
     assert call.body is not None
     body: dict[str, Any] = _json.loads(call.body)
     return body
+
+
+def wires(messages: Sequence[Message], profile: str | Profile = "openai") -> list[dict[str, Any]]:
+    """The wire messages of a history."""
+    found: list[dict[str, Any]] = body_of(encode(ask(messages), profile))["messages"]
+    return found
+
+
+def said(request: ChatRequest, profile: str | Profile = "openai") -> list[tuple[str, str]]:
+    """(kind, what) of every adjustment; each must have a reason."""
+    adjustments = encode(request, profile).adjustments
+    assert all(a.reason for a in adjustments)
+    return [(a.kind, a.what) for a in adjustments]
+
+
+def sent(profile: str | Profile = "openai", model: str = "gpt-4o", **options: Any) -> dict[str, Any]:
+    """The body without model and messages."""
+    body = body_of(encode(ask(model=model, **options), profile))
+    return {k: v for k, v in body.items() if k not in ("model", "messages")}
+
+
+def turn(*calls: ToolCall, text: str | None = None, **fields: Any) -> Message:
+    """An assistant turn with tool calls."""
+    return Message("assistant", text, tool_call=calls, **fields)
 
 
 def decode(name: str, profile: str | Profile = "openai", request: ChatRequest | None = None) -> ChatResponse:
