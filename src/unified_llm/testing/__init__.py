@@ -9,8 +9,9 @@
         assert llm.requests[1].tool_results[0]["content"] == "sunny, 21 degrees"
 
 `FakeLLM` is a `UnifiedLLM`; `replace_providers` gives such answers to the clients that an application makes itself.
-Everything between your code and the wire is the real thing. With pytest, ``pytest_plugins = ["unified_llm.testing.pytest_plugin"]``
-in a conftest.py gives the fixtures `fake_llm`, `only_fake_providers` and `no_network`.
+Everything between your code and the wire is the real thing. With pytest, the line
+``pytest_plugins = ["unified_llm.testing.pytest_plugin"]`` in a conftest.py gives the fixtures `fake_llm`,
+`only_fake_providers` and `no_network`.
 """
 
 from __future__ import annotations
