@@ -65,6 +65,14 @@ def test_the_answer_says_it_is_no_model_how_to_get_one_and_what_was_asked(llm: U
     assert [word in line for word, line in zip(words, ways, strict=True)] == [True] * 3
 
 
+def test_a_conversation_is_told_once_how_to_get_a_model(llm: UnifiedLLM) -> None:
+    first = llm.chat("Hi")
+    second = llm.chat([Message("user", "Hi"), first.message, Message("user", "And now?")])
+    assert second.splitlines()[0] == NOTICE
+    assert "I was asked: And now?" in second
+    assert not any(way in second for way in HOW_TO_GET_A_MODEL)
+
+
 def test_the_answer_mentions_everything_else_it_was_given(llm: UnifiedLLM) -> None:
     picture = Image(data=b"\x89PNG\r\n\x1a\n" + b"0" * 20, media_type="image/png")
     answer = llm.chat(

@@ -92,10 +92,20 @@ def _text(request: RecordedRequest) -> str:
             NOTICE,
             f"I was asked: {_clipped(request.prompt)}",
             *_surroundings(request),
-            "",
-            "To get a model, do one of these:",
-            *(f"- {line}" for line in HOW_TO_GET_A_MODEL),
+            *([] if _told_before(request) else ["", "To get a model, do one of these:", *_ways()]),
         ]
+    )
+
+
+def _ways() -> list[str]:
+    return [f"- {line}" for line in HOW_TO_GET_A_MODEL]
+
+
+def _told_before(request: RecordedRequest) -> bool:
+    """Whether an earlier answer of this conversation said how to get a model: nobody wants to read it every turn."""
+    return any(
+        m.get("role") == "assistant" and HOW_TO_GET_A_MODEL[0] in content_text(m.get("content"))
+        for m in request.messages
     )
 
 
