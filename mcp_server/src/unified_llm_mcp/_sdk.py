@@ -1,8 +1,8 @@
 """The one place that knows which major of the MCP SDK is installed (1.26+ or 2.x), and corrects what both get wrong.
 
-`CatalogueServer` is the SDK's high-level server with our tools, resources and prompts in front of those registered
-through the SDK's own decorators. It answers what the specification asks for where the SDK does not: an unknown tool,
-prompt or resource is the protocol error -32602, and no internal text leaves the process.
+`CatalogueServer` is the SDK's high-level server with a catalogue of ours in front of what is registered through the
+SDK's own decorators. It answers what the specification asks for where the SDK does not: an unknown tool, prompt or
+resource is the protocol error -32602, and no internal text leaves the process.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mcp import types
+from mcp.server.lowlevel import NotificationOptions
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +38,16 @@ else:
 
         SDK_2 = False
 
-__all__ = ["SDK_2", "Call", "CatalogueServer", "MCPError", "ToolSpec", "protocol_error", "types"]
+__all__ = ["SDK_2", "Call", "Catalogue", "CatalogueServer", "MCPError", "ToolSpec", "protocol_error"]
 
 logger = logging.getLogger("unified_llm_mcp")
 
 INVALID_PARAMS = -32602
 LOCAL = "local"
+HOUR = 3_600_000
+
+_request: ContextVar[Any] = ContextVar("unified_llm_mcp_request")
+"""Request context of the SDK 2.x, set by a middleware; the 1.x line has such a variable of its own."""
 
 
 def protocol_error(message: str, data: Any = None, *, code: int = INVALID_PARAMS) -> Exception:
@@ -52,11 +60,11 @@ def protocol_error(message: str, data: Any = None, *, code: int = INVALID_PARAMS
 
 
 class Call:
-    """One request as our handlers see it: who asks, and how to report progress."""
+    """One request as our handlers see it: who asks, and how to tell the client something meanwhile."""
 
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        self._request = getattr(context, "_request_context", None)
+    def __init__(self, request: Any = None, bus: Any = None) -> None:
+        self._request = request
+        self._bus = bus
 
     @property
     def subject(self) -> str:
@@ -71,8 +79,30 @@ class Call:
 
     async def report_progress(self, progress: float, message: str | None = None) -> None:
         """Send a progress notification; nothing happens when the caller asked for none."""
-        if self._request is not None:
-            await self._context.report_progress(progress, None, message)
+        if self._request is None:
+            return
+        session = self._request.session
+        if SDK_2:
+            await session.report_progress(progress, None, message)
+            return
+        token = getattr(self._request.meta, "progressToken", None)
+        if token is not None:
+            await session.send_progress_notification(
+                token, progress, None, message, related_request_id=str(self._request.request_id)
+            )
+
+    async def resources_changed(self) -> None:
+        """Tell clients that the list of resources is another now, each in the way of its protocol."""
+        if self._bus is not None:
+            from mcp.server.subscriptions import ResourcesListChanged
+
+            await self._bus.publish(ResourcesListChanged())
+        if self._request is not None and self._has_handshake():
+            await self._request.session.send_resource_list_changed()
+
+    def _has_handshake(self) -> bool:
+        """Whether the client speaks a protocol before 2026-07-28, where such notifications come unasked."""
+        return str(getattr(self._request, "protocol_version", "")) < "2026"
 
 
 Handler = Callable[[dict[str, Any], Call], Awaitable[dict[str, Any]]]
@@ -94,6 +124,31 @@ class ToolSpec:
         return str(self.definition["name"])
 
 
+class Catalogue(Protocol):
+    """What a server offers. Dictionaries are as the protocol writes them; None means "not ours"."""
+
+    @property
+    def tools(self) -> Sequence[ToolSpec]: ...
+
+    def resources(self, call: Call) -> list[dict[str, Any]]: ...
+
+    def templates(self) -> list[dict[str, Any]]: ...
+
+    async def read(self, uri: str, call: Call) -> list[tuple[str | bytes, str]] | None:
+        """Contents with their media types."""
+        ...
+
+    def prompts(self) -> list[dict[str, Any]]: ...
+
+    def prompt(self, name: str, arguments: Mapping[str, str]) -> dict[str, Any] | None:
+        """Raises `ValueError` for wrong arguments."""
+        ...
+
+    async def complete(self, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
+        """Candidates for an argument of the prompt ("ref/prompt") or template ("ref/resource") called `name`."""
+        ...
+
+
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
     """Constructing the SDK's server configures the root logger; a library must not. A handler in place prevents it."""
@@ -106,59 +161,142 @@ def _root_logger_kept() -> Iterator[None]:
         root.removeHandler(guard)
 
 
+async def _remember_request(context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Middleware of the SDK 2.x: lets every handler see the request it serves."""
+    token = _request.set(context)
+    try:
+        return await call_next(context)
+    finally:
+        _request.reset(token)
+
+
+def _sdk_2_options(options: dict[str, Any]) -> dict[str, Any]:
+    from mcp.server import CacheHint
+    from mcp.server.subscriptions import InMemorySubscriptionBus
+
+    # What is the same for every caller may be cached by anybody; resources are a caller's own.
+    public = ("tools/list", "prompts/list", "resources/templates/list", "server/discover")
+    hints: dict[str, Any] = {method: CacheHint(ttl_ms=HOUR, scope="public") for method in public}
+    hints |= {method: CacheHint(ttl_ms=0, scope="private") for method in ("resources/list", "resources/read")}
+    return {
+        "middleware": [_remember_request],
+        "cache_hints": hints,
+        "subscriptions": InMemorySubscriptionBus(),
+        **options,
+    }
+
+
 class CatalogueServer(MCPServer[Any]):
     """The SDK's server, with a catalogue of ours in front."""
 
-    def __init__(
-        self, name: str, *, version: str, instructions: str, specs: Sequence[ToolSpec], **options: Any
-    ) -> None:
-        self._specs = {spec.name: spec for spec in specs}
+    def __init__(self, name: str, *, version: str, instructions: str, catalogue: Catalogue, **options: Any) -> None:
+        self._catalogue = catalogue
+        self._tools = {spec.name: spec for spec in catalogue.tools}
         with _root_logger_kept():
             if SDK_2:
-                super().__init__(name, instructions=instructions, version=version, **options)
+                given = _sdk_2_options(options)
+                self._bus = given["subscriptions"]
+                super().__init__(name, instructions=instructions, version=version, **given)
             else:
+                self._bus = None
                 super().__init__(name, instructions=instructions, **options)
                 self._correct_sdk_1(version)
+        self.completion()(self._complete)  # type: ignore[no-untyped-call]  # the SDK left it out
+        # Both SDKs announce changed lists only to those who pass these options; every transport calls without.
+        announced = NotificationOptions(resources_changed=True)
+        self.low_level.create_initialization_options = partial(self.low_level.create_initialization_options, announced)
 
     @property
     def low_level(self) -> Any:
         """The SDK's low-level server, which transports run."""
         return self._lowlevel_server if SDK_2 else self._mcp_server  # type: ignore[attr-defined]
 
+    @property
+    def call(self) -> Call:
+        """The request being served."""
+        if SDK_2:
+            return Call(_request.get(None), self._bus)
+        context: Any = self.get_context()  # type: ignore[attr-defined]  # SDK 1.x
+        return Call(context._request_context)
+
     # -- tools ------------------------------------------------------------------------------------------------------
 
     async def list_tools(self) -> list[types.Tool]:
         """Our tools in catalogue order, then those registered through the SDK."""
-        ours = [types.Tool.model_validate(dict(spec.definition)) for spec in self._specs.values()]
+        ours = [types.Tool.model_validate(dict(spec.definition)) for spec in self._tools.values()]
         return ours + await super().list_tools()
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         """Run a tool. Raises the protocol error -32602 when there is none of that name."""
-        spec = self._specs.get(name)
+        spec = self._tools.get(name)
         if spec is not None:
-            given = context if context is not None else self._context()
-            return types.CallToolResult.model_validate(await spec.handler(arguments, Call(given)))
+            return types.CallToolResult.model_validate(await spec.handler(arguments, self.call))
         self._require_tool(name)
         return await (super().call_tool(name, arguments, context) if SDK_2 else super().call_tool(name, arguments))
 
     def _require_tool(self, name: str) -> None:
-        if name not in self._specs and self._tool_manager.get_tool(name) is None:
+        if name not in self._tools and self._tool_manager.get_tool(name) is None:
             raise protocol_error(f"Unknown tool: {name}")
 
-    def _context(self) -> Any:
-        get_context: Any = getattr(self, "get_context", None)  # SDK 1.x
-        return get_context() if get_context is not None else None
+    # -- resources --------------------------------------------------------------------------------------------------
+
+    async def list_resources(self) -> list[types.Resource]:
+        """Our resources for this caller, then those registered through the SDK."""
+        ours = [types.Resource.model_validate(one) for one in self._catalogue.resources(self.call)]
+        return ours + await super().list_resources()
+
+    async def list_resource_templates(self) -> list[types.ResourceTemplate]:
+        """Our templates, then those registered through the SDK."""
+        ours = [types.ResourceTemplate.model_validate(one) for one in self._catalogue.templates()]
+        return ours + await super().list_resource_templates()
+
+    async def read_resource(self, uri: Any, context: Any = None) -> Any:
+        """Read a resource. Raises the protocol error -32602, with the URI as data, when there is none."""
+        contents = await self._catalogue.read(str(uri), self.call)
+        if contents is not None:
+            return [ReadResourceContents(content, mime_type) for content, mime_type in contents]
+        if SDK_2:
+            return await super().read_resource(uri, context)
+        try:
+            return await super().read_resource(uri)
+        except ValueError as error:  # what 1.x raises for "unknown"
+            raise protocol_error(f"Unknown resource: {uri}", {"uri": str(uri)}) from error
+
+    # -- prompts and completion -------------------------------------------------------------------------------------
+
+    async def list_prompts(self) -> list[types.Prompt]:
+        """Our prompts, then those registered through the SDK."""
+        ours = [types.Prompt.model_validate(one) for one in self._catalogue.prompts()]
+        return ours + await super().list_prompts()
+
+    async def get_prompt(self, name: str, arguments: dict[str, Any] | None = None, context: Any = None) -> Any:
+        """Render a prompt. Raises the protocol error -32602 for an unknown one and for wrong arguments."""
+        try:
+            ours = self._catalogue.prompt(name, arguments or {})
+            if ours is not None:
+                return types.GetPromptResult.model_validate(ours)
+            if self._prompt_manager.get_prompt(name) is None:
+                raise protocol_error(f"Unknown prompt: {name}")
+            given = (name, arguments, context) if SDK_2 else (name, arguments)
+            return await super().get_prompt(*given)
+        except ValueError as error:
+            raise protocol_error(str(error)) from error
+
+    async def _complete(self, ref: Any, argument: Any, context: Any) -> types.Completion:
+        name = ref.name if ref.type == "ref/prompt" else str(ref.uri)
+        found = await self._catalogue.complete(ref.type, name, argument.name, argument.value, self.call)
+        page = {"values": found[:100], "total": len(found), "hasMore": len(found) > 100}
+        return types.Completion.model_validate(page)
 
     # -- SDK 1.x ----------------------------------------------------------------------------------------------------
 
     def _correct_sdk_1(self, version: str) -> None:
         """1.x has no `version` argument, and turns every exception of a tool handler into a tool result."""
-        low_level = self.low_level
-        low_level.version = version
-        call_tool = low_level.request_handlers[types.CallToolRequest]
+        self.low_level.version = version
+        call_tool = self.low_level.request_handlers[types.CallToolRequest]
 
         async def known_tool(request: Any) -> Any:
             self._require_tool(request.params.name)
             return await call_tool(request)
 
-        low_level.request_handlers[types.CallToolRequest] = known_tool
+        self.low_level.request_handlers[types.CallToolRequest] = known_tool

@@ -32,6 +32,7 @@ class ModelCatalogue:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._refreshing: asyncio.Task[Models] | None = None
         self._known: dict[str, tuple[float, tuple[ModelInfo, ...]]] = {}
 
     def cached(self) -> tuple[ModelInfo, ...]:
@@ -51,6 +52,19 @@ class ModelCatalogue:
         answers = await asyncio.gather(*(self._ask_or_say_why(name) for name in names))
         models = tuple(model for answer in answers if not isinstance(answer, str) for model in answer)
         return Models(models, {n: why for n, why in zip(names, answers, strict=True) if isinstance(why, str)})
+
+    def refresh(self) -> asyncio.Task[Models]:
+        """Ask every provider in the background; one such task at a time."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self.find())
+            self._refreshing.add_done_callback(_log_failure)
+        return self._refreshing
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait({self._refreshing})
 
     async def providers(self) -> list[str]:
         """Names of the usable providers, the client's current one first."""
@@ -78,3 +92,8 @@ class ModelCatalogue:
             models = tuple(await self._client.list_models_async(name))
         self._known[name] = (self._clock(), models)
         return models
+
+
+def _log_failure(task: asyncio.Task[Models]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.warning("asking for models failed: %s", error)

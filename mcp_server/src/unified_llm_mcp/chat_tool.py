@@ -25,12 +25,14 @@ async def chat(state: ServerState, arguments: ChatArguments, call: Call) -> dict
     state.limits.check_spending()
     started = await start_chat(state, arguments, call.subject)
     try:
+        if arguments.conversation_id == "new":
+            await call.resources_changed()
         await follow(started.run, call, wait=state.settings.max_wait or None, heartbeat=state.settings.heartbeat)
     except BaseException:  # cancelled, or the connection is gone: nobody will read the answer, so stop paying for it
         started.run.cancel()
         raise
     if not started.run.done:
-        started.response_id = state.results.put(call.subject, started)
+        _keep(state, started)
     return chat_result(state, started)
 
 
@@ -70,10 +72,18 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
             # Only now: a failed or cancelled call leaves the conversation as it was.
             conversation.messages += (*added, response.message)
             conversation.system = system
-            return response
+        state.limits.record(response.cost)
+        state.usage.add(subject, "chats", response.usage, response.cost)
+        return response
 
-    run = state.runs.start(produce)
-    return ChatRun(run, options.get("model") or "", arguments.response_schema is not None, notes, conversation_id)
+    return ChatRun(
+        subject=subject,
+        run=state.runs.start(produce),
+        model=options.get("model") or "",
+        wants_data=arguments.response_schema is not None,
+        notes=notes,
+        conversation_id=conversation_id,
+    )
 
 
 async def _answer(
@@ -89,14 +99,13 @@ async def _answer(
                 run.add(event.text)
     if stream.response is None:
         raise StreamInterruptedError("the stream ended without an end event")
-    state.limits.record(stream.response.cost)
     return stream.response
 
 
 def _conversation(state: ServerState, arguments: ChatArguments, subject: str) -> tuple[str | None, Conversation]:
     """The conversation of a call: the one named, a new one, or one for this call alone."""
     wanted = arguments.conversation_id
-    found = Conversation() if wanted in ("", "new") else state.conversations.get(subject, wanted)
+    found = Conversation(arguments.prompt[:60]) if wanted in ("", "new") else state.conversations.get(subject, wanted)
     if found is None:
         raise ToolCallError(
             "unknown_conversation",
@@ -145,15 +154,32 @@ def chat_result(state: ServerState, started: ChatRun) -> dict[str, Any]:
     if run.done and not run.cancelled:
         return _complete(state, started, run.result())
     text = fitting(run.text, state.settings.max_output_chars)
+    truncated = len(text) < len(run.text) and started.response_id is not None
     structured = compact(
         status="cancelled" if run.done else "running",
         text=text,
         model=started.model or None,
         conversation_id=started.conversation_id,
         response_id=started.response_id,
-        truncated=len(text) < len(run.text) or None,
+        truncated=truncated or None,
     )
-    return tool_result(_unfinished_text(started, text), structured)
+    return tool_result(_unfinished_text(started, text), structured, *([_whole(started)] if truncated else []))
+
+
+def _keep(state: ServerState, started: ChatRun) -> str:
+    """Keep a run for `get_response` and the resource of its whole text; returns its id."""
+    if started.response_id is None:
+        started.response_id = state.results.put(started.subject, started)
+    return started.response_id
+
+
+def _whole(started: ChatRun) -> dict[str, Any]:
+    return {
+        "type": "resource_link",
+        "uri": f"llm://responses/{started.response_id}",
+        "name": "whole answer",
+        "mimeType": "text/plain",
+    }
 
 
 def _unfinished_text(started: ChatRun, text: str) -> str:
@@ -168,6 +194,8 @@ def _unfinished_text(started: ChatRun, text: str) -> str:
 def _complete(state: ServerState, started: ChatRun, response: ChatResponse) -> dict[str, Any]:
     text = fitting(response.text, state.settings.max_output_chars)
     truncated = len(text) < len(response.text)
+    if truncated:
+        _keep(state, started)
     adjustments = started.notes + [f"{a.what} {a.kind}: {a.reason}" for a in response.adjustments]
     structured = compact(
         status="complete",
@@ -183,7 +211,8 @@ def _complete(state: ServerState, started: ChatRun, response: ChatResponse) -> d
         truncated=truncated or None,
         adjustments=adjustments or None,
     )
-    return tool_result(text or f"[The model returned no text; finish reason: {response.finish_reason}.]", structured)
+    shown = text or f"[The model returned no text; finish reason: {response.finish_reason}.]"
+    return tool_result(shown, structured, *([_whole(started)] if truncated else []))
 
 
 def usage_of(response: ChatResponse) -> dict[str, Any]:

@@ -30,6 +30,7 @@ async def embed(state: ServerState, arguments: EmbedArguments, call: Call) -> di
         vectors = await state.client.embed_async(
             arguments.texts, arguments.model or state.settings.embed_model, dimensions=arguments.dimensions
         )
+    state.usage.add(call.subject, "embeddings", vectors.usage, None)
     encoding = _encoding(arguments.encoding, vectors)
     adjustments = [f"{a.what} {a.kind}: {a.reason}" for a in vectors.adjustments]
     structured = compact(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from unified_llm import UnifiedLLM
 from unified_llm.errors import UnifiedLLMError
-from unified_llm_mcp import __version__
+from unified_llm_mcp import __version__, completion, prompts, resources
 from unified_llm_mcp._sdk import Call, CatalogueServer, ToolSpec
 from unified_llm_mcp.arguments import (
     Arguments,
@@ -23,6 +23,7 @@ from unified_llm_mcp.embed_tool import embed
 from unified_llm_mcp.failures import ToolCallError, failure_of
 from unified_llm_mcp.json_schema import input_schema
 from unified_llm_mcp.models_tool import list_models
+from unified_llm_mcp.resources import Contents
 from unified_llm_mcp.results import CHAT_OUTPUT, EMBED_OUTPUT, MODELS_OUTPUT, failure_result
 from unified_llm_mcp.settings import Settings
 from unified_llm_mcp.state import ServerState
@@ -59,13 +60,40 @@ def build_server(client: UnifiedLLM | None = None, settings: Settings | None = N
     """
     settings = settings or Settings()
     state = ServerState(client if client is not None else UnifiedLLM(), settings)
-    specs = [spec for spec in _catalogue(state) if spec.name in settings.tools]
-    server = ModelServer("unified-llm", version=__version__, instructions=INSTRUCTIONS, specs=specs)
+    server = ModelServer(
+        "unified-llm", version=__version__, instructions=INSTRUCTIONS, catalogue=_ServerCatalogue(state)
+    )
     server.state = state
     return server
 
 
-def _catalogue(state: ServerState) -> list[ToolSpec]:
+class _ServerCatalogue:
+    """Everything the server offers, bound to its state."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self.tools = [spec for spec in _tools(state) if spec.name in state.settings.tools]
+
+    def resources(self, call: Call) -> list[dict[str, Any]]:
+        return resources.listed(self._state, call)
+
+    def templates(self) -> list[dict[str, Any]]:
+        return resources.TEMPLATES
+
+    async def read(self, uri: str, call: Call) -> Contents | None:
+        return await resources.read(self._state, uri, call)
+
+    def prompts(self) -> list[dict[str, Any]]:
+        return prompts.definitions()
+
+    def prompt(self, name: str, arguments: Mapping[str, str]) -> dict[str, Any] | None:
+        return prompts.render(name, arguments)
+
+    async def complete(self, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
+        return await completion.complete(self._state, kind, name, argument, value, call)
+
+
+def _tools(state: ServerState) -> list[ToolSpec]:
     return [
         _spec(
             state,

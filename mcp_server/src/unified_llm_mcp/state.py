@@ -11,6 +11,7 @@ from unified_llm_mcp.expiring import ExpiringStore
 from unified_llm_mcp.limits import Limits
 from unified_llm_mcp.runs import Run, Runs
 from unified_llm_mcp.settings import Settings
+from unified_llm_mcp.usage import UsageLog
 
 __all__ = ["ChatRun", "Conversation", "ServerState"]
 
@@ -19,6 +20,7 @@ __all__ = ["ChatRun", "Conversation", "ServerState"]
 class ChatRun:
     """A chat in flight, or done, and what its result says besides the answer."""
 
+    subject: str
     run: Run[ChatResponse]
     model: str
     wants_data: bool
@@ -31,6 +33,7 @@ class ChatRun:
 class Conversation:
     """A history kept between calls. `turn` is held while a message is being answered, so that turns do not mix."""
 
+    title: str = ""
     messages: tuple[Message, ...] = ()
     system: str | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -44,6 +47,7 @@ class ServerState:
         self.settings = settings
         self.limits = Limits(settings)
         self.models = ModelCatalogue(client, settings)
+        self.usage = UsageLog()
         self.runs = Runs()
         self.results: ExpiringStore[ChatRun] = ExpiringStore(
             "resp", ttl=settings.result_ttl, capacity=settings.max_results, dropped=lambda kept: kept.run.cancel()
@@ -59,3 +63,4 @@ class ServerState:
     async def aclose(self) -> None:
         """Cancel every call in flight; upstream requests are closed."""
         await self.runs.aclose()
+        await self.models.aclose()

@@ -23,7 +23,7 @@ from unified_llm_mcp._sdk import SDK_2, MCPError
 if TYPE_CHECKING:
     from unified_llm_mcp import ModelServer
 
-__all__ = ["ERAS", "MCPError", "Result", "TestClient", "in_memory", "over_stdio"]
+__all__ = ["ERAS", "SDK_2", "MCPError", "Result", "TestClient", "in_memory", "over_stdio", "wire"]
 
 ERAS = ["auto", "legacy"] if SDK_2 else ["legacy"]
 """Protocol eras the installed client can speak: the 2026 one (chosen by "auto") and the one with a handshake."""
@@ -102,18 +102,18 @@ class TestClient:
 
 
 @asynccontextmanager
-async def in_memory(server: ModelServer, era: str = ERAS[0]) -> AsyncIterator[TestClient]:
+async def in_memory(server: ModelServer, era: str = ERAS[0], **options: Any) -> AsyncIterator[TestClient]:
     """A client connected to `server` in this process; the server's calls are stopped at the end."""
     try:
         if SDK_2:
-            async with mcp.Client(server, mode=era) as client:
+            async with mcp.Client(server, mode=era, **options) as client:
                 yield TestClient(client)
         else:
             from mcp.shared.memory import (  # type: ignore[attr-defined]  # SDK 1.x
                 create_connected_server_and_client_session,
             )
 
-            async with create_connected_server_and_client_session(server) as session:
+            async with create_connected_server_and_client_session(server, **options) as session:
                 yield TestClient(session)
     finally:
         await server.aclose()

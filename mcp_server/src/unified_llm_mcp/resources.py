@@ -1,0 +1,190 @@
+"""Resources: what the server knows, for people to attach and programs to read. Each caller sees only what is theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from unified_llm.errors import UnifiedLLMError
+from unified_llm.messages import Message, Text
+from unified_llm.providers.registry import PROVIDER_CONFIGS
+from unified_llm_mcp._sdk import Call, protocol_error
+from unified_llm_mcp.embed_tool import float32_bytes
+from unified_llm_mcp.models_tool import model_entry
+from unified_llm_mcp.state import ServerState
+
+__all__ = ["TEMPLATES", "Contents", "listed", "read"]
+
+JSON = "application/json"
+MARKDOWN = "text/markdown"
+OCTETS = "application/octet-stream"
+PLAIN = "text/plain"
+MOST_CONVERSATIONS = 50
+
+Contents = list[tuple[str | bytes, str]]
+
+_STATIC = [
+    ("llm://providers", "providers", "Providers", "Configured providers, and whether a key is set and they answer."),
+    ("llm://models", "models", "Models", "Every model that chat and embed can use."),
+    ("llm://usage", "usage", "Usage", "Your calls, tokens and cost since the server started."),
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "uriTemplate": "llm://models/{provider}/{+model}",
+        "name": "model",
+        "title": "Model",
+        "description": "What is known of one model.",
+        "mimeType": JSON,
+    },
+    {
+        "uriTemplate": "llm://conversations/{conversation_id}",
+        "name": "conversation",
+        "title": "Conversation",
+        "description": "Transcript of a conversation, as Markdown and as JSON.",
+        "mimeType": MARKDOWN,
+    },
+    {
+        "uriTemplate": "llm://responses/{response_id}",
+        "name": "response",
+        "title": "Whole answer",
+        "description": "An answer that was too long for its result, or still running.",
+        "mimeType": PLAIN,
+    },
+    {
+        "uriTemplate": "llm://embeddings/{embeddings_id}{?rows}",
+        "name": "embeddings",
+        "title": "Embeddings",
+        "description": "Vectors of an embed call, little-endian float32 row by row; rows is FIRST-LAST, from 0.",
+        "mimeType": OCTETS,
+    },
+]
+
+
+def listed(state: ServerState, call: Call) -> list[dict[str, Any]]:
+    """The resources of this caller, as the protocol writes them."""
+    found = [
+        {"uri": uri, "name": name, "title": title, "description": description, "mimeType": JSON}
+        for uri, name, title, description in _STATIC
+    ]
+    latest = list(state.conversations.items(call.subject))[-MOST_CONVERSATIONS:]
+    found += [
+        {
+            "uri": f"llm://conversations/{key}",
+            "name": key,
+            "title": conversation.title,
+            "mimeType": MARKDOWN,
+        }
+        for key, conversation in reversed(latest)
+    ]
+    return found
+
+
+async def read(state: ServerState, uri: str, call: Call) -> Contents | None:
+    """The contents of ``llm://`` resources; None for other URIs.
+
+    Raises:
+        protocol error -32602: there is no such resource, or it is another caller's.
+    """
+    if not uri.startswith("llm://"):
+        return None
+    path, _, query = uri.removeprefix("llm://").partition("?")
+    room, _, rest = path.partition("/")
+    reader = _READERS.get(room if not rest else f"{room}/")
+    contents = None if reader is None else await reader(state, unquote(rest), query, call)
+    if contents is None:
+        raise protocol_error(f"Unknown resource: {uri}", {"uri": uri})
+    return contents
+
+
+def _json(value: Any) -> Contents:
+    return [(json.dumps(value, ensure_ascii=False, indent=1), JSON)]
+
+
+async def _providers(state: ServerState, rest: str, query: str, call: Call) -> Contents:
+    found = await state.models.find()
+    names = await state.models.providers()
+    return _json({"providers": [_provider(name, found.errors.get(name), n == 0) for n, name in enumerate(names)]})
+
+
+def _provider(name: str, error: str | None, current: bool) -> dict[str, Any]:
+    from unified_llm.credentials import find_key
+
+    config = PROVIDER_CONFIGS.get(name)
+    entry: dict[str, Any] = {"id": name, "default": current, "reachable": error is None}
+    if config is not None:
+        entry["description"] = config.description
+        if config.env:
+            entry |= {"key_variables": list(config.env), "key_present": find_key(name, None, config.env) is not None}
+    return entry | ({"error": error} if error else {})
+
+
+async def _models(state: ServerState, rest: str, query: str, call: Call) -> Contents:
+    found = await state.models.find()
+    return _json({"models": [model_entry(model) for model in found.models], "errors": found.errors})
+
+
+async def _model(state: ServerState, rest: str, query: str, call: Call) -> Contents | None:
+    provider, _, wanted = rest.partition("/")
+    try:
+        found = await state.models.find(provider)
+    except (UnifiedLLMError, TimeoutError) as error:
+        raise protocol_error(f"The models of {provider} are not known: {error}", {"provider": provider}) from error
+    model = next((one for one in found.models if one.id == wanted), None)
+    return None if model is None else _json(model.to_dict() | {"id": model.ref})
+
+
+async def _usage(state: ServerState, rest: str, query: str, call: Call) -> Contents:
+    return _json(state.usage.of(call.subject))
+
+
+async def _conversation(state: ServerState, rest: str, query: str, call: Call) -> Contents | None:
+    conversation = state.conversations.get(call.subject, rest)
+    if conversation is None:
+        return None
+    messages = ([Message("system", conversation.system)] if conversation.system else []) + list(conversation.messages)
+    markdown = "\n\n".join(f"**{message.role}**\n\n{_markdown(message)}" for message in messages)
+    as_json = json.dumps({"messages": [message.to_dict() for message in messages]}, ensure_ascii=False)
+    return [(markdown, MARKDOWN), (as_json, JSON)]
+
+
+def _markdown(message: Message) -> str:
+    others = [type(part).__name__ for part in message.parts if not isinstance(part, Text)]
+    return message.text + "".join(f"\n\n[{name}]" for name in others if name != "Thinking")
+
+
+async def _response(state: ServerState, rest: str, query: str, call: Call) -> Contents | None:
+    started = state.results.get(call.subject, rest)
+    return None if started is None else [(started.run.text, PLAIN)]
+
+
+async def _embeddings(state: ServerState, rest: str, query: str, call: Call) -> Contents | None:
+    vectors = state.embeddings.get(call.subject, rest)
+    if vectors is None:
+        return None
+    rows = _rows(query, len(vectors))
+    return [(b"".join(float32_bytes(vectors.vectors[row]) for row in rows), OCTETS)]
+
+
+def _rows(query: str, count: int) -> range:
+    """``rows=FIRST-LAST``, both included; everything without it."""
+    if not query:
+        return range(count)
+    first, dash, last = query.removeprefix("rows=").partition("-")
+    if not (query.startswith("rows=") and dash and first.isdecimal() and last.isdecimal()):
+        raise protocol_error("Rows are asked for as ?rows=FIRST-LAST, counted from 0", {"query": query})
+    return range(int(first), min(int(last) + 1, count))
+
+
+Reader = Callable[[ServerState, str, str, Call], Awaitable[Contents | None]]
+_READERS: dict[str, Reader] = {
+    "providers": _providers,
+    "models": _models,
+    "models/": _model,
+    "usage": _usage,
+    "conversations/": _conversation,
+    "responses/": _response,
+    "embeddings/": _embeddings,
+}

@@ -1,0 +1,110 @@
+"""Conversations: kept between calls under unguessable ids, for a time, for their caller."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from testkit.mcp_clients import ERAS, in_memory
+from testkit.probe_provider import ProbeProvider
+from unified_llm import UnifiedLLM
+from unified_llm.errors import ServerError
+from unified_llm_mcp import ModelServer, Settings, build_server
+
+pytestmark = pytest.mark.parametrize("era", ERAS)
+
+
+def serve(provider: ProbeProvider, **settings: object) -> ModelServer:
+    return build_server(UnifiedLLM(provider=provider), Settings(**settings))  # type: ignore[arg-type]
+
+
+def texts(provider: ProbeProvider, request: int = -1) -> list[str]:
+    return [f"{m.role}: {m.text}" for m in provider.requests[request].messages]
+
+
+async def test_a_conversation_remembers_turns_and_system_prompt(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    async with in_memory(serve(provider), era) as client:
+        first = await client.call("chat", prompt="One", system="Be brief", conversation_id="new")
+        conversation_id = first.structured["conversation_id"]
+        second = await client.call("chat", prompt="Two", conversation_id=conversation_id)
+    assert len(conversation_id) >= 32
+    assert second.structured["conversation_id"] == conversation_id
+    assert texts(provider) == ["system: Be brief", "user: One", "assistant: Yes", "user: Two"]
+
+
+async def test_another_model_goes_on_with_the_same_conversation(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    async with in_memory(serve(provider), era) as client:
+        first = await client.call("chat", prompt="One", conversation_id="new", model="probe:a")
+        await client.call("chat", prompt="Two", conversation_id=first.structured["conversation_id"], model="probe:b")
+    assert [request.model for request in provider.requests] == ["a", "b"]
+    assert texts(provider) == ["user: One", "assistant: Yes", "user: Two"]
+
+
+async def test_a_call_without_a_conversation_remembers_nothing(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    async with in_memory(serve(provider), era) as client:
+        for prompt in ("One", "Two"):
+            result = await client.call("chat", prompt=prompt)
+            assert "conversation_id" not in result.structured
+    assert texts(provider) == ["user: Two"]
+
+
+async def test_a_failed_turn_leaves_the_conversation_as_it_was(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    async with in_memory(serve(provider), era) as client:
+        first = await client.call("chat", prompt="One", conversation_id="new")
+        conversation_id = first.structured["conversation_id"]
+        provider.error = ServerError("broken", status=500)
+        assert (await client.call("chat", prompt="Lost", system="no", conversation_id=conversation_id)).is_error
+        provider.error = None
+        await client.call("chat", prompt="Two", conversation_id=conversation_id)
+    assert texts(provider) == ["user: One", "assistant: Yes", "user: Two"]
+
+
+async def test_two_turns_at_once_follow_each_other(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    async with in_memory(serve(provider), era) as client:
+        first = await client.call("chat", prompt="One", conversation_id="new")
+        conversation_id = first.structured["conversation_id"]
+        async with asyncio.TaskGroup() as group:
+            for prompt in ("Two", "Three"):
+                group.create_task(client.call("chat", prompt=prompt, conversation_id=conversation_id))
+    assert len(texts(provider)) == 5
+    assert provider.most_open == 1
+
+
+async def test_a_turn_that_became_a_handle_is_remembered_at_its_end(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    provider.gate = asyncio.Event()
+    async with in_memory(serve(provider, max_wait=0.05), era) as client:
+        first = await client.call("chat", prompt="One", conversation_id="new")
+        assert first.structured["status"] == "running"
+        provider.gate.set()
+        done = await client.call("get_response", response_id=first.structured["response_id"])
+        conversation_id = first.structured["conversation_id"]
+        assert done.structured["conversation_id"] == conversation_id
+        await client.call("chat", prompt="Two", conversation_id=conversation_id)
+    assert texts(provider) == ["user: One", "assistant: Yes", "user: Two"]
+
+
+@pytest.mark.parametrize("wanted", ["conv_guess", "NEW"])
+async def test_an_unknown_conversation_is_an_error_before_anything_is_sent(era: str, wanted: str) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider), era) as client:
+        result = await client.call("chat", prompt="x", conversation_id=wanted)
+    assert result.error["category"] == "unknown_conversation"
+    assert "'new'" in result.text
+    assert provider.requests == []
+
+
+async def test_the_oldest_conversation_goes_when_there_are_too_many(era: str) -> None:
+    async with in_memory(serve(ProbeProvider(), max_conversations=2), era) as client:
+        ids = [
+            (await client.call("chat", prompt="x", conversation_id="new")).structured["conversation_id"]
+            for _ in range(3)
+        ]
+        outcomes = [(await client.call("chat", prompt="y", conversation_id=one)).is_error for one in ids]
+    assert outcomes == [True, False, False]

@@ -1,0 +1,161 @@
+"""The server process on the wire: purity of standard output, patience with bad input, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from testkit.mcp_raw import RawServer, raw_server
+from testkit.wire_server import HANG, WireServer, json_reply, sse
+
+PROBE = [sys.executable, str(Path(__file__).parent / "servers" / "probe_server.py")]
+
+
+def slow_backend() -> WireServer:
+    """An OpenAI-compatible server that sends one word and then nothing."""
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
+        {"index": 0, "delta": {"role": "assistant", "content": "One "}, "finish_reason": None}]}  # fmt: skip
+    return WireServer(sse([chunk, HANG]))
+
+
+def backend_environment(backend: WireServer) -> dict[str, str]:
+    return {"OPENAI_COMPATIBLE_BASE_URL": f"{backend.url}/v1"}
+
+
+SLOW = ["--model", "openai-compatible:m"]
+
+
+async def test_only_json_rpc_is_written_to_standard_output_whatever_prints() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        result = await server.ask("tools/call", name="chat", arguments={"prompt": "Hi"})
+        assert result["structuredContent"]["text"] == "Hello, world"
+        await server.end_input()
+        assert await server.exit_code(3) == 0
+
+
+async def test_lines_that_are_no_json_rpc_do_not_stop_the_server() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        for bad in (b"not json\n", b"\n", b'{"half": \n', b"\xff\xfe\n", b"[]\n", b'{"jsonrpc":"2.0"}\n'):
+            await server.write(bad)
+        assert len((await server.ask("tools/list"))["tools"]) == 4
+
+
+async def test_a_message_of_five_megabytes_is_read() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        result = await server.ask("tools/call", name="chat", arguments={"prompt": "x" * 5_000_000})
+        assert result["structuredContent"]["status"] == "complete"
+
+
+async def test_it_starts_without_a_key_a_model_or_a_network() -> None:
+    async with raw_server() as server:
+        answer = await server.initialize()
+        assert answer["serverInfo"]["name"] == "unified-llm"
+        assert len(answer["instructions"]) <= 400
+        assert len((await server.ask("tools/list"))["tools"]) == 4
+
+
+async def test_pings_and_lists_are_answered_while_calls_wait() -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, env=backend_environment(backend)) as server:
+            await server.initialize()
+            for number in range(4):
+                await server.start_call("chat", prompt=str(number))
+            await backend.wait_requests_async(4)
+            assert await server.ask("ping") == {}
+            assert len((await server.ask("tools/list"))["tools"]) == 4
+
+
+async def test_a_cancelled_notification_closes_the_upstream_request() -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, env=backend_environment(backend)) as server:
+            await server.initialize()
+            call = await server.start_call("chat", prompt="x")
+            (request,) = await backend.wait_requests_async(1)
+            await server.notify("notifications/cancelled", requestId=call)
+            assert await request.wait_gone_async(1.0)
+            assert await server.ask("ping") == {}
+
+
+async def test_the_end_of_input_closes_upstream_requests_and_ends_the_process() -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, env=backend_environment(backend)) as server:
+            await server.initialize()
+            await server.start_call("chat", prompt="x")
+            (request,) = await backend.wait_requests_async(1)
+            await server.end_input()
+            assert await request.wait_gone_async(1.0)
+            assert await server.exit_code(2) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_closes_upstream_requests_and_ends_the_process(number: signal.Signals) -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, env=backend_environment(backend)) as server:
+            await server.initialize()
+            await server.start_call("chat", prompt="x")
+            (request,) = await backend.wait_requests_async(1)
+            server.process.send_signal(number)
+            assert await request.wait_gone_async(1.0)
+            assert await server.exit_code(2) == 128 + number
+
+
+async def test_a_signal_while_idle_ends_the_process() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        server.process.send_signal(signal.SIGINT)
+        assert await server.exit_code(2) == 128 + signal.SIGINT
+
+
+async def test_answers_that_continue_in_the_background_end_with_the_client() -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, "--max-wait", "0.05", env=backend_environment(backend)) as server:
+            await server.initialize()
+            result = await server.ask("tools/call", name="chat", arguments={"prompt": "x"})
+            assert result["structuredContent"]["status"] == "running"
+            (request,) = await backend.wait_requests_async(1)
+            assert not request.gone.is_set()
+            await server.end_input()
+            assert await request.wait_gone_async(1.0)
+
+
+async def test_a_key_that_a_server_quotes_is_in_no_result_and_no_log() -> None:
+    key = "sk-proj-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
+    refused = json_reply({"error": {"message": f"Incorrect API key provided: {key}"}}, 401, {"x-echo": f"Bearer {key}"})
+    with WireServer(refused) as backend:
+        env = {**backend_environment(backend), "OPENAI_COMPATIBLE_API_KEY": key}
+        async with raw_server(*SLOW, "--log-level", "debug", env=env) as server:
+            await server.initialize()
+            result = await server.ask("tools/call", name="chat", arguments={"prompt": "x"})
+            await server.end_input()
+            await server.exit_code(2)
+            errors = await stderr_of(server)
+        assert backend.requests[0].headers["authorization"] == f"Bearer {key}"
+    assert result["_meta"]["io.github.unified-llm/error"]["category"] == "authentication"
+    assert "x-echo" in errors
+    assert key not in json.dumps(result) + errors
+
+
+async def stderr_of(server: RawServer) -> str:
+    return (await asyncio.shield(server.errors)).decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tools", "chat,fly"], "unknown tool 'fly'"),
+        (["--max-wait", "-1"], "max_wait"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+async def test_wrong_options_end_the_process_with_a_message(arguments: list[str], said: str) -> None:
+    async with raw_server(*arguments) as server:
+        assert await server.exit_code(10) == 2
+        assert said in await stderr_of(server)
