@@ -1,0 +1,1 @@
+"""Side-by-side measurements against other clients: ``python -m benchmarks``. See README.md."""
