@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, StreamChunk, TextStream
     from unified_llm.client import UnifiedLLM
     from unified_llm.conversations import Conversation, ConversationManager
+    from unified_llm.credentials.manager import CredentialManager, CredentialSource
     from unified_llm.errors import (
         APIConnectionError,
         APIError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         UnknownProviderError,
         UnsupportedOptionError,
     )
+    from unified_llm.flow.hooks import CallInfo, Hooks
     from unified_llm.messages import (
         Audio,
         File,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         ToolResult,
     )
     from unified_llm.messages import ToolResult as ToolCallResult
+    from unified_llm.policy import BreakerSettings, Limits, RetryPolicy
     from unified_llm.providers.base import LLMProvider
     from unified_llm.providers.claude import ClaudeProvider
     from unified_llm.providers.lmstudio import LMStudioProvider
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, ResponseFormat
     from unified_llm.responses import (
         Adjustment,
+        Attempt,
         ChatResponse,
         Embedding,
         Embeddings,
@@ -99,7 +103,10 @@ _HOMES: dict[str, str] = {
     "MissingDependencyError ModelNotFoundError OverloadedError PaymentRequiredError PermissionDeniedError "
     "RateLimitError RequestTooLargeError ResponseError ServerError StreamInterruptedError StructuredOutputError "
     "UnifiedLLMError UnknownProviderError UnsupportedOptionError",
+    "flow.hooks": "CallInfo Hooks",
     "messages": "Audio File Image Message MessageRole Native Opaque Origin Part Text Thinking ToolCall ToolResult",
+    "credentials.manager": "CredentialManager CredentialSource",
+    "policy": "BreakerSettings Limits RetryPolicy",
     "providers.base": "LLMProvider",
     "providers.claude": "ClaudeProvider",
     "providers.lmstudio": "LMStudioProvider",
@@ -108,7 +115,7 @@ _HOMES: dict[str, str] = {
     "providers.openai": "OpenAICompatibleProvider",
     "providers.registry": "PROVIDER_CONFIGS ProviderConfig register_provider",
     "requests": "ChatRequest EmbedRequest ModelConfig ResponseFormat",
-    "responses": "Adjustment ChatResponse Embedding Embeddings FinishReason ModelInfo Usage",
+    "responses": "Adjustment Attempt ChatResponse Embedding Embeddings FinishReason ModelInfo Usage",
     "stream": "CitationDelta Finish PartEnd Progress StreamEnd StreamEvent StreamStart TextDelta ThinkingDelta "
     "ToolCallDelta ToolCallStart UsageUpdate",
     "tools": "Tool ToolChoice",
@@ -124,8 +131,11 @@ __all__ = [
     "Adjustment",
     "AsyncChatStream",
     "AsyncTextStream",
+    "Attempt",
     "Audio",
     "AuthenticationError",
+    "BreakerSettings",
+    "CallInfo",
     "ChatRequest",
     "ChatResponse",
     "ChatStream",
@@ -136,18 +146,22 @@ __all__ = [
     "ContextLengthError",
     "Conversation",
     "ConversationManager",
+    "CredentialManager",
+    "CredentialSource",
     "EmbedRequest",
     "Embedding",
     "Embeddings",
     "File",
     "Finish",
     "FinishReason",
+    "Hooks",
     "Image",
     "InvalidBaseURLError",
     "InvalidMessageError",
     "InvalidRequestError",
     "LLMProvider",
     "LMStudioProvider",
+    "Limits",
     "LocalProvider",
     "Message",
     "MessageRole",
@@ -172,6 +186,7 @@ __all__ = [
     "RequestTooLargeError",
     "ResponseError",
     "ResponseFormat",
+    "RetryPolicy",
     "ServerError",
     "StreamChunk",
     "StreamEnd",

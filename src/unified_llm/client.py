@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
@@ -52,6 +53,7 @@ class UnifiedLLM:
         fallbacks: model references (``provider:model``) asked in order when a call fails (see `policy.plan`).
         max_retries: attempts after the first on failures that may pass, per target; default 2.
         deadline: most seconds for a whole call, retries and fallbacks included; None for no limit.
+        retry: the whole `RetryPolicy`, when these two are not enough.
         breaker: leave a target alone after so many failures in a row; None (default) for never.
         limits: provider name to its `Limits`, shared by everybody who uses this client.
         fallback_after_delivery: start over on the next target when a stream breaks after its first delta.
@@ -86,6 +88,7 @@ class UnifiedLLM:
         fallbacks: Iterable[str] = (),
         max_retries: int | None = None,
         deadline: float | None = None,
+        retry: RetryPolicy | None = None,
         breaker: BreakerSettings | None = None,
         limits: Mapping[str, Limits] | None = None,
         fallback_after_delivery: bool = False,
@@ -106,13 +109,14 @@ class UnifiedLLM:
             self._router.check(fallback)
         self._flow = Flow(
             FlowSettings(
-                RetryPolicy(max_retries=2 if max_retries is None else max_retries, deadline=deadline),
+                retry_policy(retry, max_retries, deadline),
                 breaker,
                 {self._router.check(f"{name}:"): limit for name, limit in (limits or {}).items()},
                 fallback_after_delivery,
             ),
             list(hooks),
         )
+        self._timeout = timeout
         self._warned: set[tuple[str | None, str]] = set()
         self.conversations = ConversationManager(self)
 
@@ -170,7 +174,7 @@ class UnifiedLLM:
         def ask(step: Send) -> ChatResponse:
             provider, model = self._router.resolve(step.target)
             with self._flow.admitted(step, request):
-                return provider.chat(request.for_model(model))
+                return provider.chat(self._for(step, request, model))
 
         answer = self._flow.run(targets, info, ask, **_retry_of(settings))
         response = self._finish(answer.value, answer.attempts)
@@ -215,7 +219,7 @@ class UnifiedLLM:
         async def ask(step: Send) -> ChatResponse:
             provider, model = await self._router.resolve_async(step.target)
             async with self._flow.admitted_async(step, request):
-                return await provider.chat_async(request.for_model(model))
+                return await provider.chat_async(self._for(step, request, model))
 
         answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
         response = self._finish(answer.value, answer.attempts)
@@ -243,7 +247,7 @@ class UnifiedLLM:
         def ask(step: Send) -> Iterator[StreamEvent]:
             provider, model = self._router.resolve(step.target)
             with self._flow.admitted(step, request):
-                yield from provider.stream(request.for_model(model))
+                yield from provider.stream(self._for(step, request, model))
 
         for event in self._flow.stream(targets, info, ask, **_retry_of(settings)):
             if isinstance(event, StreamEnd):
@@ -269,7 +273,7 @@ class UnifiedLLM:
             provider, model = await self._router.resolve_async(step.target)
             async with (
                 self._flow.admitted_async(step, request),
-                closing(provider.stream_async(request.for_model(model))) as events,
+                closing(provider.stream_async(self._for(step, request, model))) as events,
             ):
                 async for event in events:
                     yield event
@@ -306,6 +310,14 @@ class UnifiedLLM:
         if attachments.needs_reading(normal):
             normal = await attachments.resolve_async(normal)
         return build_request(normal, merged, tools, stream), merged
+
+    def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
+        """The request for one target; what is left of the deadline bounds its silences, as sync code can do no more."""
+        request = request.for_model(model)
+        if step.seconds_left is None:
+            return request
+        bounds = (request.config.timeout, self._timeout, step.seconds_left)
+        return replace(request, config=request.config.merge(timeout=min(b for b in bounds if b is not None)))
 
     def _finish(self, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
@@ -546,6 +558,16 @@ class UnifiedLLM:
             "a UnifiedLLM client is not pickled: it holds connections and keys",
             hint="make a new client in the other process, or pickle its settings",
         )
+
+
+def retry_policy(retry: RetryPolicy | None, max_retries: int | None, deadline: float | None) -> RetryPolicy:
+    """`retry`, or the default, with what was given besides."""
+    base = retry or RetryPolicy()
+    return replace(
+        base,
+        max_retries=base.max_retries if max_retries is None else max_retries,
+        deadline=base.deadline if deadline is None else deadline,
+    )
 
 
 def _retry_of(settings: ModelConfig) -> dict[str, Any]:

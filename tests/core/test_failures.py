@@ -1,0 +1,423 @@
+"""Failures through real sockets: the class raised, the exact number of requests, the fallback taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from testkit.wire_server import CLOSE, HANG, RESET, Answer, WireServer, free_port, json_reply, reply, sse
+from unified_llm import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BreakerSettings,
+    CallInfo,
+    ContextLengthError,
+    InvalidRequestError,
+    Limits,
+    ModelNotFoundError,
+    OverloadedError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+    ResponseError,
+    RetryPolicy,
+    ServerError,
+    StreamInterruptedError,
+    TextDelta,
+    UnifiedLLM,
+    UnifiedLLMError,
+)
+
+AT_ONCE = RetryPolicy(max_retries=2, base=0)
+
+
+def completion(text: str = "hi") -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {"id": "c1", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+
+
+def delta(text: str, finish: str | None = None) -> dict[str, Any]:
+    return {"id": "c1", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+GOOD = json_reply(completion())
+
+
+def client(server: WireServer, **options: Any) -> UnifiedLLM:
+    return UnifiedLLM(base_url=server.url + "/v1", model="m", **{"retry": AT_ONCE, **options})
+
+
+def error(status: int, message: str = "no", **headers: str) -> Answer:
+    names = {k.replace("_", "-"): v for k, v in headers.items()}
+    return json_reply({"error": {"message": message, "type": "x"}}, status, names)
+
+
+HTML = reply(200, b"<html><body>Welcome</body></html>", {"content-type": "text/html"})
+HALF = reply(200, b'{"id": "c1", "choices": [{"ind', {"content-type": "application/json"})
+
+MATRIX: list[tuple[str, Answer, type[UnifiedLLMError], int]] = [
+    ("reset", [RESET], APIConnectionError, 3),
+    ("closed without an answer", [CLOSE], APIConnectionError, 3),
+    ("401", error(401), AuthenticationError, 1),
+    ("402", error(402), PaymentRequiredError, 1),
+    ("403", error(403), PermissionDeniedError, 1),
+    ("404", error(404), ModelNotFoundError, 1),
+    ("400", error(400), InvalidRequestError, 1),
+    ("400 context", error(400, "This model's maximum context length is 10 tokens"), ContextLengthError, 1),
+    ("413", error(413), RequestTooLargeError, 1),
+    ("422", error(422), InvalidRequestError, 1),
+    ("429", error(429), RateLimitError, 3),
+    ("429 soon", error(429, retry_after="0"), RateLimitError, 3),
+    ("429 in an hour", error(429, retry_after="3600"), RateLimitError, 1),
+    ("429 nonsense", error(429, retry_after="soon"), RateLimitError, 3),
+    ("500", error(500), ServerError, 3),
+    ("502 html", reply(502, b"<html>bad gateway</html>"), ServerError, 3),
+    ("503", error(503), OverloadedError, 3),
+    ("504", error(504), ServerError, 3),
+    ("529", error(529), OverloadedError, 3),
+    ("HTML with 200", HTML, ResponseError, 1),
+    ("half a JSON object", HALF, ResponseError, 1),
+    ("200 with an error", json_reply({"error": {"message": "model overloaded", "code": 503}}), UnifiedLLMError, 0),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind", "count"), [m[1:] for m in MATRIX], ids=[m[0] for m in MATRIX])
+async def test_each_failure_has_its_class_and_its_number_of_requests(
+    answer: Answer, kind: type[UnifiedLLMError], count: int
+) -> None:
+    with WireServer(lambda _: answer) as server:
+        llm = client(server)
+        with pytest.raises(kind) as sync_error:
+            llm.chat("x")
+        sync_count = len(server.requests)
+        with pytest.raises(kind) as async_error:
+            await llm.chat_async("x")
+        assert len(server.requests) == 2 * sync_count
+    if count:
+        assert sync_count == count
+    assert type(sync_error.value) is type(async_error.value)
+    failure = sync_error.value
+    assert (failure.provider, failure.model) == ("openai-compatible", "m")
+    assert failure.hint
+    assert len(failure.attempts) == sync_count
+
+
+def test_a_refused_connection_names_the_address_and_is_tried_again() -> None:
+    llm = UnifiedLLM(base_url=f"http://127.0.0.1:{free_port()}/v1", model="m", retry=AT_ONCE)
+    with pytest.raises(APIConnectionError, match=r"127\.0\.0\.1") as caught:
+        llm.chat("x")
+    assert len(caught.value.attempts) == 3
+    assert isinstance(caught.value, ConnectionError)
+
+
+async def test_silence_before_the_headers_is_a_timeout() -> None:
+    with WireServer(lambda _: [HANG]) as server:
+        llm = client(server, timeout=0.1, max_retries=1)
+        with pytest.raises(APITimeoutError):
+            llm.chat("x")
+        with pytest.raises(TimeoutError):
+            await llm.chat_async("x")
+        assert len(server.requests) == 4
+
+
+async def test_silence_in_mid_stream_is_a_timeout_with_the_partial_text() -> None:
+    with WireServer(lambda _: [*sse([delta("It rai")], end=False), HANG]) as server:
+        llm = client(server, timeout=0.2)
+        with pytest.raises(APITimeoutError) as caught:
+            for _ in llm.stream("x"):
+                pass
+        assert caught.value.partial == "It rai"
+        with pytest.raises(APITimeoutError):
+            async for _ in llm.stream_async("x"):
+                pass
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("ending", [[CLOSE], [RESET], [b"5\r\ndata:", CLOSE]])
+async def test_a_cut_stream_is_an_error_that_keeps_what_came(ending: Answer) -> None:
+    with WireServer(lambda _: [*sse([delta("It rai")], end=False), *ending]) as server:
+        llm = client(server)
+        with pytest.raises(StreamInterruptedError) as caught:
+            llm.stream("x").get_response()
+        assert caught.value.partial == "It rai"
+        with pytest.raises(StreamInterruptedError):
+            await llm.stream_async("x").get_response()
+        assert len(server.requests) == 2
+
+
+def test_a_stream_that_fails_before_its_first_delta_is_asked_for_again() -> None:
+    good = sse([delta("hi"), delta("", "stop")])
+    with WireServer(error(503), good) as server:
+        stream = client(server).stream("x")
+        assert stream.get_response() == "hi"
+        assert [a.error for a in stream.response.attempts] == ["OverloadedError"]  # type: ignore[union-attr]  # set
+        assert len(server.requests) == 2
+
+
+async def test_fallbacks_are_asked_in_order_and_recorded() -> None:
+    with WireServer(lambda _: error(401)) as server:
+        llm = client(server, fallbacks=["offline:spare"])
+        answer = llm.chat("x")
+        assert (answer.provider, answer.model) == ("offline", "spare")
+        assert [(a.provider, a.error, a.status) for a in answer.attempts] == [
+            ("openai-compatible", "AuthenticationError", 401)
+        ]
+        assert (await llm.chat_async("x")).provider == "offline"
+        assert llm.stream("x").get_response().provider == "offline"
+        assert (await llm.stream_async("x").get_response()).provider == "offline"
+        assert len(server.requests) == 4
+
+
+def test_a_call_may_name_its_own_fallbacks() -> None:
+    with WireServer(lambda _: error(500)) as server:
+        answer = client(server).chat("x", fallbacks=["offline:"], max_retries=0)
+        assert answer.provider == "offline"
+        assert len(server.requests) == 1
+
+
+def test_after_the_first_delta_there_is_no_fallback_unless_asked_for() -> None:
+    cut = [*sse([delta("It rai")], end=False), CLOSE]
+    with WireServer(lambda _: cut) as server:
+        with pytest.raises(StreamInterruptedError):
+            client(server, fallbacks=["offline:"]).stream("x").get_response()
+        stream = client(server, fallbacks=["offline:"], fallback_after_delivery=True).stream("x")
+        assert stream.get_response().provider == "offline"
+        assert len(server.requests) == 2
+
+
+def test_an_unknown_provider_in_a_chain_is_refused_at_once() -> None:
+    with pytest.raises(InvalidRequestError):
+        UnifiedLLM("offline", limits={"offline": Limits(concurrency=0)})
+    with pytest.raises(UnifiedLLMError, match="nobody"):
+        UnifiedLLM("offline", fallbacks=["nobody:"])
+    with pytest.raises(InvalidRequestError, match="max_retries"):
+        UnifiedLLM("offline", max_retries=-1)
+
+
+async def test_the_deadline_bounds_the_whole_call() -> None:
+    with WireServer(lambda _: [HANG]) as server:
+        llm = client(server, deadline=0.3)
+        started = time.perf_counter()
+        with pytest.raises(APITimeoutError):
+            await llm.chat_async("x")
+        with pytest.raises(APITimeoutError):
+            llm.chat("x")
+        with pytest.raises(APITimeoutError):
+            await llm.stream_async("x").get_response()
+        assert time.perf_counter() - started < 10  # not the driver's 600 s
+
+
+def test_a_breaker_stops_asking_a_server_that_is_down() -> None:
+    with WireServer(lambda _: error(500)) as server:
+        llm = client(server, max_retries=0, breaker=BreakerSettings(failures=2, seconds=60))
+        for _ in range(4):
+            with pytest.raises(ServerError):
+                llm.chat("x")
+        assert len(server.requests) == 2
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """A provider-side view of calls in flight."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+        self.lock = threading.Lock()
+
+    def enter(self) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+
+
+async def test_two_hundred_calls_never_exceed_a_limit_of_eight() -> None:
+    watch = Watch()
+    llm = UnifiedLLM("offline", delay=0.01, limits={"offline": Limits(concurrency=8)})
+    provider: Any = llm._router.provider()
+    original = provider.chat_async
+
+    async def watched(request: Any) -> Any:
+        watch.enter()
+        try:
+            return await original(request)
+        finally:
+            watch.leave()
+
+    provider.chat_async = watched
+    answers = await asyncio.gather(*(llm.chat_async("x") for _ in range(200)))
+    assert len(answers) == 200
+    assert watch.most == 8
+
+
+def test_the_limit_holds_over_threads_and_loops_together() -> None:
+    watch = Watch()
+    llm = UnifiedLLM("offline", delay=0.01, limits={"offline": Limits(concurrency=3)})
+    provider: Any = llm._router.provider()
+    original, original_async = provider.chat, provider.chat_async
+
+    def watched(request: Any) -> Any:
+        watch.enter()
+        try:
+            return original(request)
+        finally:
+            watch.leave()
+
+    async def watched_async(request: Any) -> Any:
+        watch.enter()
+        try:
+            return await original_async(request)
+        finally:
+            watch.leave()
+
+    provider.chat, provider.chat_async = watched, watched_async
+
+    async def many() -> None:
+        await asyncio.gather(*(llm.chat_async("x") for _ in range(10)))
+
+    workers = [threading.Thread(target=llm.chat, args=("x",)) for _ in range(10)]
+    workers += [threading.Thread(target=asyncio.run, args=(many(),)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert watch.most == 3
+    assert watch.inside == 0
+
+
+async def test_a_cancelled_waiter_gives_its_place_back() -> None:
+    llm = UnifiedLLM("offline", delay=0.05, limits={"offline": Limits(concurrency=1)})
+    tasks = [asyncio.create_task(llm.chat_async("x")) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in tasks[1:4]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(r, asyncio.CancelledError) for r in results] == [False, True, True, True, False]
+    assert await llm.chat_async("still open")
+
+
+def test_a_rate_limit_that_ends_after_the_deadline_says_so_at_once() -> None:
+    llm = UnifiedLLM("offline", deadline=1, limits={"offline": Limits(requests_per_minute=6)})
+    llm.chat("x")
+    with pytest.raises(RateLimitError, match="own limit") as caught:
+        llm.chat("x")
+    assert caught.value.retry_after == pytest.approx(10, abs=0.5)
+
+
+# -- hooks ------------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Writes down what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_request(self, info: CallInfo) -> None:
+        self.seen.append(f"request {info.provider} {info.attempt}")
+
+    async def on_response(self, info: CallInfo, response: Any) -> None:
+        self.seen.append(f"response {info.provider} {info.label}")
+
+    def on_error(self, info: CallInfo, failure: BaseException) -> None:
+        self.seen.append(f"error {type(failure).__name__}")
+
+    async def on_retry(self, info: CallInfo, failure: UnifiedLLMError, seconds: float) -> None:
+        self.seen.append(f"retry {seconds:g}")
+
+    def on_fallback(self, info: CallInfo, failure: UnifiedLLMError | None) -> None:
+        self.seen.append(f"fallback {info.provider}")
+
+
+async def test_hooks_see_requests_errors_retries_fallbacks_and_responses() -> None:
+    expected = [
+        "request openai-compatible 0",
+        "error OverloadedError",
+        "retry 0",
+        "request openai-compatible 1",
+        "error OverloadedError",
+        "fallback offline",
+        "request offline 0",
+        "response offline summary",
+    ]
+    with WireServer(lambda _: error(503)) as server:
+        recorder = Recorder()
+        llm = client(server, max_retries=1, fallbacks=["offline:"], hooks=[recorder])
+        llm.chat("x", label="summary")
+        assert recorder.seen == expected
+        recorder.seen.clear()
+        llm.stream("x", label="summary").get_response()
+        assert recorder.seen == expected
+        recorder.seen.clear()
+        await llm.chat_async("x", label="summary")
+        assert recorder.seen == expected
+        recorder.seen.clear()
+        await llm.stream_async("x", label="summary").get_response()
+        assert recorder.seen == expected
+
+
+class Clumsy:
+    """Raises in every hook."""
+
+    def on_request(self, info: CallInfo) -> None:
+        raise RuntimeError("sk-secret-0123456789")
+
+    async def on_response(self, info: CallInfo, response: Any) -> None:
+        raise RuntimeError("boom")
+
+
+async def test_a_hook_that_raises_is_logged_and_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    llm = UnifiedLLM("offline", hooks=[Clumsy()])
+    with caplog.at_level(logging.ERROR, "unified_llm"):
+        assert llm.chat("x")
+        assert await llm.chat_async("x")
+    assert "on_request" in caplog.text
+    assert "sk-secret" not in caplog.text
+
+
+class Gatekeeper:
+    def before_call(self, info: CallInfo) -> None:
+        raise PermissionError("not today")
+
+
+async def test_the_gate_stops_a_call_before_anything_is_sent() -> None:
+    with WireServer(GOOD) as server:
+        llm = client(server, hooks=[Gatekeeper()])
+        with pytest.raises(PermissionError, match="not today"):
+            llm.chat("x")
+        with pytest.raises(PermissionError):
+            await llm.chat_async("x")
+        with pytest.raises(PermissionError):
+            llm.stream("x").get_response()
+        with pytest.raises(PermissionError):
+            llm.embed("x", "m")
+        assert server.requests == []
+
+
+def test_hooks_are_told_of_an_abandoned_stream() -> None:
+    recorder = Recorder()
+    with WireServer(lambda _: [*sse([delta("a"), delta("b")], end=False), HANG]) as server:
+        stream = client(server, hooks=[recorder]).stream("x")
+        assert any(isinstance(event, TextDelta) for event in stream)
+        stream.close()
+    assert recorder.seen[-1] == "error GeneratorExit"
+
+
+def test_errors_are_also_the_builtin_kinds() -> None:
+    assert issubclass(APIConnectionError, ConnectionError)
+    assert issubclass(APITimeoutError, TimeoutError)
+    assert issubclass(InvalidRequestError, ValueError)
+    assert not issubclass(APIError, ValueError)
