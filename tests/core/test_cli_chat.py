@@ -35,6 +35,13 @@ def test_several_words_are_one_prompt() -> None:
     assert provider.requests[0].prompt == "why is the sky blue?"
 
 
+def test_bytes_of_an_argument_that_are_no_text_are_replaced() -> None:
+    with scripted_provider("ok") as provider:
+        run_cli("chat", "caf\udce9", "-m", "scripted:", "-s", "\udcff")
+    assert provider.requests[0].prompt == "caf\ufffd"
+    assert provider.requests[0].system == "\ufffd"
+
+
 def test_the_options_reach_the_request() -> None:
     with scripted_provider("ok") as provider:
         run_cli(
@@ -362,6 +369,16 @@ class TestTerminals:
         monkeypatch.delenv("NO_COLOR")
         monkeypatch.setenv("TERM", "dumb")
         assert "\x1b" not in run_cli("chat", "Hi", "-p", "nope", terminal=True).err
+
+    def test_what_is_waited_for_is_shown_until_the_answer_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        with scripted_provider(Reply("Four.", thinking="Two and two")):
+            result = run_cli("chat", "2+2?", "-m", "scripted:", terminal=True)
+        waiting, thinking, cleared = result.err.split("\r\x1b[2K")[1:]
+        assert "waiting for the answer" in waiting
+        assert "thinking" in thinking
+        assert cleared == ""
+        assert result.out == "Four.\n"
 
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
     def test_no_character_stops_the_answer(self, encoding: str) -> None:

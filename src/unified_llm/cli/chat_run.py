@@ -13,7 +13,7 @@ from unified_llm.cli.events import Sink, json_lines, pretty, progress_only, text
 from unified_llm.cli.exits import ExitCode
 from unified_llm.cli.failures import Leave
 from unified_llm.cli.output import Output, is_terminal
-from unified_llm.cli.prompt import Attachments, decode_text, piped_stdin, user_message
+from unified_llm.cli.prompt import Attachments, decode_text, piped_stdin, readable, user_message
 from unified_llm.cli.references import load_schema, load_tools
 from unified_llm.cli.tool_runs import ToolRunner
 from unified_llm.client import UnifiedLLM
@@ -58,7 +58,7 @@ def run_chat(options: ChatOptions, out: Output) -> None:
         Leave: interrupted, with exit code 130.
     """
     attached = Attachments(out, options.images, options.files)
-    prompt = " ".join(options.words)
+    prompt = readable(" ".join(options.words))
     talks = not prompt and not out.json and is_terminal(sys.stdin)
     message = None if talks else _message(prompt, attached, out)
     config = _config(options)
@@ -148,9 +148,10 @@ def say_provider(llm: UnifiedLLM, out: Output) -> None:
 
 
 def _one_shot(llm: UnifiedLLM, message: Message, runner: ToolRunner, options: ChatOptions, out: Output) -> None:
-    messages = [Message("system", options.system), message] if options.system else [message]
+    messages = [Message("system", readable(options.system)), message] if options.system else [message]
     streams = options.stream is not False
     lines = out.json and options.stream is True
+    out.status("waiting for the answer…")
     try:
         done = answer(
             llm,

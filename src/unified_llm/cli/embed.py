@@ -57,11 +57,11 @@ def embed(
 
 
 def _texts(given: list[str] | None, out: Output) -> list[str]:
-    from unified_llm.cli.prompt import decode_text, piped_stdin
+    from unified_llm.cli.prompt import decode_text, piped_stdin, readable
     from unified_llm.errors import InvalidRequestError
 
     if given:
-        return given
+        return [readable(text) for text in given]
     lines = decode_text(piped_stdin() or b"", "stdin", out).splitlines()
     texts = [line for line in lines if line.strip()]
     if not texts:

@@ -57,7 +57,7 @@ class Output:
         self.json = json
         self.verbose = verbose
         self.debug = debug
-        self._status = False
+        self._status = ""
         self._at_line_start = True
 
     # -- stdout -------------------------------------------------------------------------------------------------
@@ -129,15 +129,15 @@ class Output:
 
     def status(self, text: str) -> None:
         """Say what is being waited for, on a terminal only; the next output takes its place."""
-        if self.json or not self._coloured(sys.stderr, colour=False):
+        if text == self._status or self.json or not self._coloured(sys.stderr, colour=False):
             return
         self._write_stderr(f"{_CLEAR_LINE}{self._styled(_writable(text, sys.stderr), _DIM)}")
-        self._status = True
+        self._status = text
 
     def clear_status(self) -> None:
         """Remove the line that `status` left."""
         if self._status:
-            self._status = False
+            self._status = ""
             self._write_stderr(_CLEAR_LINE)
 
     def _person(self, text: str, style: str) -> None:

@@ -15,7 +15,7 @@ from unified_llm.cli.output import Output, is_terminal
 from unified_llm.errors import InvalidRequestError
 from unified_llm.messages import Audio, File, Image, Message, Part, Text
 
-__all__ = ["Attachments", "decode_text", "fenced", "piped_stdin", "user_message"]
+__all__ = ["Attachments", "decode_text", "fenced", "piped_stdin", "readable", "user_message"]
 
 _AUDIO = {".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"}
 _URL = re.compile(r"(https?|data):", re.IGNORECASE)
@@ -51,6 +51,11 @@ def decode_text(data: bytes, name: str, out: Output) -> str:
     except UnicodeDecodeError as exc:
         out.note(f"note: {name} is not UTF-8 (byte {exc.start}); what could not be read is replaced")
         return data.decode("utf-8-sig", "replace")
+
+
+def readable(argument: str) -> str:
+    """An argument without the surrogates by which Python marks bytes outside UTF-8: no server takes them."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def fenced(text: str, label: str) -> str:

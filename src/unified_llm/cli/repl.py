@@ -12,7 +12,7 @@ from unified_llm.cli.chat_run import ChatOptions, say_summary, sink_for
 from unified_llm.cli.failures import report
 from unified_llm.cli.line_input import LineReader
 from unified_llm.cli.output import Output
-from unified_llm.cli.prompt import Attachments, user_message
+from unified_llm.cli.prompt import Attachments, readable, user_message
 from unified_llm.cli.saving import save_transcript
 from unified_llm.cli.tool_runs import ToolRunner
 from unified_llm.detection import split_model_ref
@@ -45,7 +45,7 @@ class Session:
         self.out = out
         self.runner = runner
         self.options = options
-        self.system = options.system
+        self.system = readable(options.system) if options.system else None
         self.model = split_model_ref(options.model)[1]
         self.history: list[Message] = []
         self.attached = list(attached)
@@ -56,6 +56,7 @@ class Session:
         """Send a message. It stays in the history with its answer; after a failure neither does."""
         message = user_message(text, None, self.attached)
         system = [Message("system", self.system)] if self.system else []
+        self.out.status("waiting for the answer…")
         try:
             done = answer(
                 self.llm,
@@ -69,6 +70,7 @@ class Session:
             return
         if self.options.schema:
             self.out.text(done.response.text)
+        self.out.clear_status()
         self.out.end_line()
         say_summary(done.response, self.out)
         self.history += [message, *done.added]
