@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from unified_llm.drivers import failures
 from unified_llm.drivers.urls import Address
@@ -18,6 +18,7 @@ from unified_llm.errors import (
 
 __all__ = ["Translator"]
 
+_SDK_SECONDS = 600.0
 _OFFICIAL = "https://api.anthropic.com"
 _CREDENTIAL_HINT = "set ANTHROPIC_API_KEY, or pass api_key=... to UnifiedLLM(provider='claude')"
 
@@ -29,6 +30,7 @@ class Translator:
         self._anthropic = anthropic
         self._httpx2 = httpx2
         self._address = Address.parse(base_url or _OFFICIAL)
+        self.caught: tuple[type[Exception], ...] = (anthropic.AnthropicError, httpx2.HTTPError, TypeError)
 
     @contextmanager
     def while_constructing(self) -> Iterator[None]:
@@ -40,17 +42,19 @@ class Translator:
         except (TypeError, ValueError) as exc:
             raise ConfigurationError(f"the anthropic SDK refused its options: {exc}") from exc
 
-    def of_request(self, exc: Exception) -> UnifiedLLMError:
-        """What an exchange raised before its answer was there."""
+    def raise_for(self, exc: Exception) -> NoReturn:
+        """Raise what an exchange's exception means in our tree. One that is not the SDK's is raised as it is."""
+        if isinstance(exc, TypeError) and "authentication method" not in str(exc):
+            raise exc
+        raise self._of_request(exc) from exc
+
+    def _of_request(self, exc: Exception) -> UnifiedLLMError:
         cause = exc.__cause__ if isinstance(exc, self._anthropic.APIConnectionError) else exc
         if isinstance(exc, self._anthropic.APITimeoutError):
             return self._timed_out(cause, "first byte")
-        if isinstance(exc, self._anthropic.APIConnectionError):
+        if isinstance(exc, (self._anthropic.APIConnectionError, self._httpx2.HTTPError)):
             return self._not_connected(cause)
-        if isinstance(exc, (self._anthropic.AnthropicError, TypeError)):
-            # TypeError is how the SDK says "could not resolve authentication method"
-            return MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT)
-        return APIConnectionError(f"the request to {self._address.label} failed: {exc!r}")
+        return MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT)
 
     def of_body(self, exc: Exception, status: int) -> UnifiedLLMError:
         """What reading a streamed body raised; these are not the SDK's exceptions but the HTTP library's."""
@@ -74,12 +78,12 @@ class Translator:
         request = getattr(cause, "_request", None)
         limits = request.extensions.get("timeout", {}) if request is not None else {}
         name = {"connect": "connect", "pool": "pool"}.get(phase, "read")
-        return float(limits.get(name) or failures.PROGRESS_SECONDS)
+        return float(limits.get(name) or _SDK_SECONDS)
 
     def _not_connected(self, cause: BaseException | None) -> APIConnectionError:
         if isinstance(cause, self._httpx2.ConnectError):
             return failures.connect_failed(self._address, _root(cause))
-        return failures.lost(self._address, cause)
+        return failures.lost(self._address, cause or ConnectionError())
 
 
 def _root(exc: BaseException) -> BaseException:

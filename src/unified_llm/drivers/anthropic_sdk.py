@@ -22,6 +22,7 @@ from unified_llm._optional import require
 from unified_llm.credentials import Secret
 from unified_llm.drivers import failures
 from unified_llm.drivers.anthropic_failures import Translator
+from unified_llm.errors import ConfigurationError
 from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
@@ -88,12 +89,17 @@ class _SDK:
         return arguments
 
     def timeout(self, seconds: float) -> Any:
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+            raise ConfigurationError(
+                f"timeout must be a positive number of seconds or None, not {seconds!r}",
+                hint="it counts the seconds without progress: connecting, first byte, between bytes",
+            )
         return self.httpx2.Timeout(seconds, connect=min(seconds, failures.CONNECT_SECONDS))
 
     def request_options(self, call: WireCall) -> dict[str, Any]:
         options: dict[str, Any] = {"headers": dict(call.headers)}
         if call.timeout is not None:
-            options["timeout"] = self.timeout(failures.seconds(call.timeout))
+            options["timeout"] = self.timeout(call.timeout)
         return options
 
 
@@ -138,8 +144,8 @@ class AnthropicSDKDriver:
             response = _ask(sdk, client, call, stream)
         except sdk.anthropic.APIStatusError as exc:
             response = exc.response
-        except Exception as exc:
-            raise sdk.failures.of_request(exc) from exc
+        except sdk.failures.caught as exc:
+            sdk.failures.raise_for(exc)
         return response  # type: ignore[no-any-return]
 
     def send(self, call: WireCall) -> WireReply:
@@ -173,8 +179,8 @@ class AnthropicSDKDriver:
             response = await _ask(sdk, client, call, stream)
         except sdk.anthropic.APIStatusError as exc:
             response = exc.response
-        except Exception as exc:
-            raise sdk.failures.of_request(exc) from exc
+        except sdk.failures.caught as exc:
+            sdk.failures.raise_for(exc)
         return response  # type: ignore[no-any-return]
 
     async def send_async(self, call: WireCall) -> WireReply:

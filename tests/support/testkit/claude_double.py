@@ -174,6 +174,7 @@ class ClaudeDouble:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
+    request_queue_size = 128
     block_on_close = True
 
     def __init__(self, double: ClaudeDouble) -> None:

@@ -105,7 +105,7 @@ def _check_union(value: Any, members: tuple[Any, ...], path: str, skip: tuple[An
     results = [check(value, member, path, skip=skip) for member in allowed]
     if not results:
         return [f"{path}: nothing fits {value!r}"]
-    return min(results, key=len)
+    return min(results, key=lambda faults: (any(f.startswith(f"{path}:") for f in faults), len(faults)))
 
 
 def _is_model(kind: Any) -> bool:
