@@ -29,7 +29,9 @@ def resolve() -> list[str]:
         bare.write_text(_BLOCK.sub("", PYPROJECT.read_text(encoding="utf-8")), encoding="utf-8")
         for name in ("README.md", "LICENSE", "src", "integrations", "mcp_server"):
             (Path(folder) / name).symlink_to(ROOT / name)
-        command = "uv pip compile --universal --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links"
+        command = (
+            "uv pip compile --universal --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links"
+        )
         done = subprocess.run(  # noqa: S603  # a fixed command
             [*command.split(), str(bare), "--all-extras", "--group", "dev", "--group", "workspace"],
             cwd=folder,
@@ -58,7 +60,9 @@ def write(lines: list[str]) -> None:
     quoted = "".join(f'  "{line.replace(chr(34), chr(39))}",\n' for line in lines)
     block = f"constraint-dependencies = [\n{quoted}]\n"
     text = PYPROJECT.read_text(encoding="utf-8")
-    text = _BLOCK.sub(lambda _: block, text) if _BLOCK.search(text) else text.replace("[tool.uv]\n", f"[tool.uv]\n{block}")
+    text = (
+        _BLOCK.sub(lambda _: block, text) if _BLOCK.search(text) else text.replace("[tool.uv]\n", f"[tool.uv]\n{block}")
+    )
     PYPROJECT.write_text(text, encoding="utf-8")
 
 
