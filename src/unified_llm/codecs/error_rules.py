@@ -68,7 +68,7 @@ _CONTEXT = _words(
     r"input is too long",  # Bedrock
     r"trying to keep the first \d+ tokens",  # LM Studio
     r"tokens to keep from the initial prompt",  # LM Studio
-    r"n_keep\b.{0,5}>=.{0,5}n_ctx",  # LM Studio, older engines
+    r"n_keep\b.{0,20}>=.{0,5}n_ctx",  # LM Studio, older engines
     r"reached context length",  # LM Studio
     r"too large to process\. increase the physical batch",  # llama.cpp, embeddings
     r"maximum model length",  # vLLM: "prompt (length N) is longer than the maximum model length"
