@@ -36,6 +36,7 @@ def next_steps(report: Report) -> list[str]:
     if isinstance(report.auto, Exception):
         hint = describe(report.auto).get("hint")
         steps += [str(hint)] if hint else []
+        steps += _running_but_not_chosen(report, report.auto)
     elif report.auto.provider == "offline":
         steps += _ways_to_a_model(report)
     else:
