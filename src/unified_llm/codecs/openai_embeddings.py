@@ -132,13 +132,14 @@ def _vector(value: Any) -> array[float]:
     """Packed float32 from base64, or from a list of numbers (one level of nesting is llama.cpp without pooling)."""
     if isinstance(value, str):
         packed = array("f")
-        packed.frombytes(binascii.a2b_base64(value))
+        packed.frombytes(binascii.a2b_base64(value, strict_mode=True))
         if sys.byteorder == "big":
             packed.byteswap()
-        return packed
-    if len(value) == 1 and isinstance(value[0], list):
-        value = value[0]
-    return array("f", value)
+    else:
+        packed = array("f", value[0] if len(value) == 1 and isinstance(value[0], list) else value)
+    if not packed:
+        raise ValueError("it is empty")
+    return packed
 
 
 def _adjustments(request: EmbedRequest, profile: Profile, provider: str) -> tuple[Adjustment, ...]:
