@@ -11,11 +11,12 @@ from typing import TypeVar
 
 from unified_llm.errors import InvalidMessageError
 from unified_llm.message_formats import split_data_url
-from unified_llm.messages import Audio, File, Image, Message, Part, ToolResult
+from unified_llm.messages import Audio, File, Image, Message, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 
 __all__ = ["image_type", "needs_reading", "resolve", "resolve_async"]
 
 MAX_BYTES = 100 * 1024 * 1024
+_NO_MEDIA = frozenset({Text, Thinking, ToolCall, Opaque})
 _Media = TypeVar("_Media", Image, Audio, File)
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -42,8 +43,16 @@ def image_type(data: bytes) -> str | None:
 
 
 def needs_reading(messages: Iterable[Message]) -> bool:
-    """Whether any part is media, and so must pass through `resolve`."""
-    return any(isinstance(p, (Image, Audio, File, ToolResult)) for m in messages for p in m.parts)
+    """Whether any part is media, also inside a tool result, and so must pass through `resolve`."""
+    for message in messages:
+        for part in message.parts:
+            kind = type(part)
+            if kind is ToolResult:
+                if not _NO_MEDIA.issuperset(map(type, part.parts)):  # type: ignore[union-attr]  # told by `kind`
+                    return True
+            elif kind not in _NO_MEDIA:
+                return True
+    return False
 
 
 def resolve(messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -94,10 +94,17 @@ def normalize_messages(messages: object) -> tuple[Message, ...]:
     return result
 
 
+_PLAIN_ROLES = {"system": MessageRole.SYSTEM, "user": MessageRole.USER, "assistant": MessageRole.ASSISTANT}
+
+
 def _one_message(value: object, position: int) -> Message:
+    if type(value) is dict and len(value) == 2:  # role and text: most of a long history
+        role, content = value.get("role"), value.get("content")
+        if type(content) is str and content and type(role) is str and role in _PLAIN_ROLES:
+            return Message(_PLAIN_ROLES[role], (Text(content),))
     if isinstance(value, Message):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class costs five times as much
         try:
             return message_from_dict(value)
         except InvalidMessageError as exc:
@@ -137,7 +144,7 @@ def message_from_dict(value: Mapping[str, Any]) -> Message:
     calls = value.get("tool_calls")
     if calls:
         parts += tuple(_tool_call(c) for c in calls)
-    elif isinstance(value.get("function_call"), Mapping):
+    elif "function_call" in value and isinstance(value["function_call"], Mapping):
         parts += (_tool_call({"function": value["function_call"]}),)
     if role == "user" and parts and all(isinstance(p, ToolResult) for p in parts):
         role = "tool"  # Anthropic's way to send tool results
@@ -149,7 +156,7 @@ def _tool_message(value: Mapping[str, Any], content: Any) -> Message:
     if not isinstance(call_id, str) or not call_id:
         raise InvalidMessageError("a tool message has no tool_call_id", hint="give the id of the call it answers")
     inner: Any = content
-    if isinstance(content, Sequence) and not isinstance(content, str):
+    if type(content) is not str and isinstance(content, Sequence) and not isinstance(content, str):
         inner = [part for block in content for part in parts_from_block(block)]
     result = ToolResult(call_id, inner, is_error=bool(value.get("is_error")), name=value.get("name"))
     return Message(MessageRole.TOOL, result, id=value.get("id"))
@@ -158,8 +165,8 @@ def _tool_message(value: Mapping[str, Any], content: Any) -> Message:
 def _tool_call(call: object) -> ToolCall:
     if isinstance(call, ToolCall):
         return call
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(call, Mapping) or not isinstance(function, Mapping) or not function.get("name"):
+    function = call.get("function", call) if isinstance(call, (dict, Mapping)) else None
+    if not isinstance(call, (dict, Mapping)) or not isinstance(function, (dict, Mapping)) or not function.get("name"):
         raise InvalidMessageError("a tool call has no function name", hint="see the OpenAI tool_calls shape")
     arguments = function.get("arguments", function.get("args"))
     if arguments is not None and not isinstance(arguments, (str, Mapping)):

@@ -249,11 +249,14 @@ Content: TypeAlias = Union[str, Part, Sequence[Union[Part, str]], None]
 RoleLike: TypeAlias = Union[MessageRole, Literal["system", "user", "assistant", "tool", "developer"], str]
 
 _PART_TYPES = (Text, Thinking, ToolCall, ToolResult, Image, Audio, File, Opaque)
+_EXACT_PARTS = frozenset(_PART_TYPES)
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|gif|webp|bmp|tiff?|heic|avif)$", re.IGNORECASE)
 _AUDIO_SUFFIX = re.compile(r"\.(wav|mp3|flac|ogg|opus|m4a|aac)$", re.IGNORECASE)
 
 
 def _content_parts(content: Content) -> tuple[Part, ...]:
+    if type(content) is tuple and _EXACT_PARTS.issuperset(map(type, content)):  # what readers of other formats make
+        return content
     if content is None or content == "":
         return ()
     if isinstance(content, str):

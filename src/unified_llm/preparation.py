@@ -79,6 +79,8 @@ def check_history(messages: tuple[Message, ...]) -> None:
     calls: set[str] = set()
     for position, message in enumerate(messages):
         for part in message.parts:
+            if type(part) is Text:
+                continue
             if isinstance(part, ToolCall):
                 calls.add(part.id)
             elif isinstance(part, ToolResult) and part.call_id not in calls:
@@ -86,9 +88,11 @@ def check_history(messages: tuple[Message, ...]) -> None:
                     f"messages[{position}] is the result of a tool call {part.call_id!r} that is not in the history",
                     hint="append the assistant message with the tool call (response.message) before its results",
                 )
-        if message.role is MessageRole.TOOL and not message.parts:
+        if message.parts:
+            continue
+        if message.role is MessageRole.TOOL:
             raise InvalidMessageError(f"messages[{position}] is a tool message without a result")
-        if message.role is MessageRole.USER and not message.parts:
+        if message.role is MessageRole.USER:
             raise InvalidMessageError(f"messages[{position}] is an empty user message", hint="give it some content")
 
 

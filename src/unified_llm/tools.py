@@ -91,7 +91,7 @@ def normalize_tool(tool: ToolLike) -> Tool:
     """Accept a `Tool`, a function, a pydantic model class, or a dict in the OpenAI, Anthropic or bare shape."""
     if isinstance(tool, Tool):
         return tool
-    if isinstance(tool, Mapping):
+    if isinstance(tool, (dict, Mapping)):
         return _from_mapping(tool)
     if isinstance(tool, type) and hasattr(tool, "model_json_schema"):
         schema = dict(tool.model_json_schema())
@@ -106,7 +106,7 @@ def normalize_tool(tool: ToolLike) -> Tool:
 
 def _from_mapping(tool: Mapping[str, Any]) -> Tool:
     inner = tool.get("function")
-    body: Mapping[str, Any] = inner if tool.get("type") == "function" and isinstance(inner, Mapping) else tool
+    body: Mapping[str, Any] = inner if tool.get("type") == "function" and isinstance(inner, (dict, Mapping)) else tool
     schema = body.get("parameters", body.get("input_schema", body.get("inputSchema")))
     kind = tool.get("type")
     if schema is None and isinstance(kind, str) and kind not in ("function", "custom", "object"):
