@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
@@ -285,6 +287,32 @@ async def test_cancelling_ends_a_delayed_answer_at_once() -> None:
             async for _ in llm.stream_async("Hi"):
                 pass
     assert [r.outcome for r in requests_of(llm)] == ["abandoned", "abandoned"]
+
+
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """Ctrl-C comes a moment after the test has begun."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda llm: llm.chat("Hi"), lambda llm: list(llm.stream("Hi"))], ids=["chat", "stream"]
+)
+def test_ctrl_c_ends_a_delayed_answer_within_half_a_second(ask: Callable[[UnifiedLLM], Any], interrupted: None) -> None:
+    llm = offline(Reply("late", delay=30))
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ask(llm)
+    assert time.monotonic() - started < 0.6
+    assert [r.outcome for r in requests_of(llm)] == ["abandoned"]
 
 
 async def test_delays_do_not_block_the_event_loop() -> None:
