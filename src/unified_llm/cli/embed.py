@@ -39,7 +39,7 @@ def embed(
     """
     out = Output(json=json, verbose=verbose, debug=debug)
     with reporting(out):
-        from unified_llm.cli.chat_run import say_provider
+        from unified_llm.cli.notes import say_provider
         from unified_llm.client import UnifiedLLM
         from unified_llm.requests import ModelConfig
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from unified_llm import __version__
 from unified_llm.cli.answering import Interrupted, answer, kept_partial
-from unified_llm.cli.chat_run import ChatOptions, say_summary, sink_for
+from unified_llm.cli.chat_run import ChatOptions, sink_for
 from unified_llm.cli.failures import report
 from unified_llm.cli.line_input import LineReader
+from unified_llm.cli.notes import say_summary
 from unified_llm.cli.output import Output
 from unified_llm.cli.prompt import Attachments, readable, user_message
 from unified_llm.cli.saving import save_transcript
