@@ -113,7 +113,7 @@ def _tool_name(request: RecordedRequest, result: Mapping[str, Any]) -> str:
     for message in request.messages:
         for call in message.get("tool_calls") or ():
             if call.get("id") == result.get("tool_call_id"):
-                return str(call["function"]["name"])
+                return str((call.get("function") or {}).get("name") or "tool")
     return str(result.get("name") or "tool")
 
 
