@@ -1,0 +1,18 @@
+"""GGUF models on this machine: found in the folders of the programs that keep them, described, and downloaded."""
+
+from __future__ import annotations
+
+from unified_llm.local_models.discovery import best_model, find_model, find_models, read_model
+from unified_llm.local_models.gguf import read_gguf_metadata
+from unified_llm.local_models.models import LocalModel
+from unified_llm.local_models.stores import model_folder
+
+__all__ = [
+    "LocalModel",
+    "best_model",
+    "find_model",
+    "find_models",
+    "model_folder",
+    "read_gguf_metadata",
+    "read_model",
+]
