@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from testkit.claude_double import ClaudeDouble
     from testkit.llama import LlamaServer
+    from testkit.openai_double import OpenAIDouble
 
 _FOREIGN = ("_API_KEY", "_AUTH_TOKEN", "_API_TOKEN", "_BASE_URL", "_PROXY", "_proxy")
 
@@ -37,6 +38,25 @@ def claude_double() -> Iterator[ClaudeDouble]:
     with ClaudeDouble() as double:
         yield double
     assert double.violations == []
+
+
+@pytest.fixture
+def openai_double() -> Iterator[Callable[..., OpenAIDouble]]:
+    """``openai_double(profile, **options)`` starts a strict loopback double of a server in the OpenAI dialect.
+
+    A request that server would refuse fails the test at its end.
+    """
+    from testkit.openai_double import OpenAIDouble
+
+    started: list[OpenAIDouble] = []
+
+    def start(profile: str = "openai", **options: Any) -> OpenAIDouble:
+        started.append(OpenAIDouble(profile, **options).start())
+        return started[-1]
+
+    yield start
+    for double in started:
+        double.stop()
 
 
 @pytest.fixture(scope="session")

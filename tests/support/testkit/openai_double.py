@@ -7,7 +7,8 @@
 
 Without a script it answers by itself: forced tools are called with arguments valid for their schema, a JSON Schema is
 obeyed, everything else is echoed; embeddings depend on the words of the text. A `requests` entry is a chat, embeddings
-or models request; `disconnects` are requests whose client left before the answer was complete.
+or models request; `disconnects` are requests whose client left before the answer was complete. The fixture of the same
+name starts doubles and checks them at the end of the test.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, TypeAlias, Union
-
-import pytest
 
 from testkit.openai_answers import (
     Call,
@@ -38,7 +37,7 @@ from testkit.openai_quirks import QUIRKS, Quirks
 from testkit.openai_rules import chat_faults, embedding_faults
 from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, WireServer, chunked, json_reply, reply
 
-__all__ = ["Call", "Cut", "Fail", "Hang", "MidStreamError", "OpenAIDouble", "Say", "Seen", "Wire", "openai_double"]
+__all__ = ["Call", "Cut", "Fail", "Hang", "MidStreamError", "OpenAIDouble", "Say", "Seen", "Wire"]
 
 Item: TypeAlias = Union[str, Say, Call, Fail, Cut, MidStreamError, Hang, Wire, Callable[[Mapping[str, Any]], Any]]
 _HEADERS = {"x-request-id": "req_double", "openai-processing-ms": "5"}
@@ -247,17 +246,3 @@ def _as_say(item: Any) -> Say:
     if isinstance(item, str):
         return Say(item)
     raise TypeError(f"{item!r} is nothing the double can say")
-
-
-@pytest.fixture
-def openai_double() -> Iterator[Callable[..., OpenAIDouble]]:
-    """Starts doubles (same arguments as `OpenAIDouble`); at the end of the test each must be free of violations."""
-    started: list[OpenAIDouble] = []
-
-    def start(profile: str = "openai", **options: Any) -> OpenAIDouble:
-        started.append(OpenAIDouble(profile, **options).start())
-        return started[-1]
-
-    yield start
-    for double in started:
-        double.stop()
