@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, StreamChunk, TextStream
     from unified_llm.client import UnifiedLLM
     from unified_llm.conversations import Conversation, ConversationManager
+    from unified_llm.costs import Budget, BudgetExceeded, Ledger, Price, PriceTable, Totals, UsageRecord
     from unified_llm.credentials.manager import CredentialManager, CredentialSource
     from unified_llm.errors import (
         APIConnectionError,
@@ -105,6 +106,7 @@ _HOMES: dict[str, str] = {
     "UnifiedLLMError UnknownProviderError UnsupportedOptionError",
     "flow.hooks": "CallInfo Hooks",
     "messages": "Audio File Image Message MessageRole Native Opaque Origin Part Text Thinking ToolCall ToolResult",
+    "costs": "Budget BudgetExceeded Ledger Price PriceTable Totals UsageRecord",
     "credentials.manager": "CredentialManager CredentialSource",
     "policy": "BreakerSettings Limits RetryPolicy",
     "providers.base": "LLMProvider",
@@ -135,6 +137,8 @@ __all__ = [
     "Audio",
     "AuthenticationError",
     "BreakerSettings",
+    "Budget",
+    "BudgetExceeded",
     "CallInfo",
     "ChatRequest",
     "ChatResponse",
@@ -161,6 +165,7 @@ __all__ = [
     "InvalidRequestError",
     "LLMProvider",
     "LMStudioProvider",
+    "Ledger",
     "Limits",
     "LocalProvider",
     "Message",
@@ -180,6 +185,8 @@ __all__ = [
     "PartEnd",
     "PaymentRequiredError",
     "PermissionDeniedError",
+    "Price",
+    "PriceTable",
     "Progress",
     "ProviderConfig",
     "RateLimitError",
@@ -206,11 +213,13 @@ __all__ = [
     "ToolCallStart",
     "ToolChoice",
     "ToolResult",
+    "Totals",
     "UnifiedLLM",
     "UnifiedLLMError",
     "UnknownProviderError",
     "UnsupportedOptionError",
     "Usage",
+    "UsageRecord",
     "UsageUpdate",
     "register_provider",
 ]

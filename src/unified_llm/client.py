@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
 from unified_llm import attachments
 from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
 from unified_llm.conversations import Conversation, ConversationManager
+from unified_llm.costs import Ledger, PriceTable, UsageRecord
 from unified_llm.detection import Detection
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
-from unified_llm.policy import BreakerSettings, Limits, RetryPolicy, Send
+from unified_llm.policy import BreakerSettings, Limits, RetryPolicy, Send, Target
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
 from unified_llm.providers.base import LLMProvider
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
-from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embedding, Embeddings, ModelInfo
+from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embedding, Embeddings, ModelInfo, Usage
 from unified_llm.routing import AvailableProviders, Router
 from unified_llm.stream import StreamEnd, StreamEvent
 from unified_llm.tools import Tool, ToolLike, normalize_tool
@@ -57,7 +59,9 @@ class UnifiedLLM:
         breaker: leave a target alone after so many failures in a row; None (default) for never.
         limits: provider name to its `Limits`, shared by everybody who uses this client.
         fallback_after_delivery: start over on the next target when a stream breaks after its first delta.
-        hooks: objects with any method of `unified_llm.flow.Hooks`.
+        hooks: objects with any method of `unified_llm.flow.Hooks`, such as a `Budget`.
+        on_usage: called with a `UsageRecord` after each call, sync or async; `usage` has the running totals.
+        prices: a `PriceTable` with your own prices; the default one knows those of the extra `prices`.
         options: further keywords of the provider's constructor (``transport``, ``headers``, ``script``...).
 
     Nothing is imported, opened or asked before the first call, except that an explicit `provider` is created at
@@ -93,6 +97,8 @@ class UnifiedLLM:
         limits: Mapping[str, Limits] | None = None,
         fallback_after_delivery: bool = False,
         hooks: Iterable[object] = (),
+        on_usage: Callable[[UsageRecord], Any] | None = None,
+        prices: PriceTable | None = None,
         **options: Any,
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
@@ -104,6 +110,8 @@ class UnifiedLLM:
             options={k: v for k, v in given.items() if v is not None},
             config_path=config_path,
         )
+        self.prices = prices or PriceTable()
+        self.usage = Ledger(on_usage)
         self._fallbacks = (fallbacks,) if isinstance(fallbacks, str) else tuple(fallbacks)
         for fallback in self._fallbacks:
             self._router.check(fallback)
@@ -114,7 +122,7 @@ class UnifiedLLM:
                 {self._router.check(f"{name}:"): limit for name, limit in (limits or {}).items()},
                 fallback_after_delivery,
             ),
-            list(hooks),
+            [self.usage, *hooks],
         )
         self._timeout = timeout
         self._warned: set[tuple[str | None, str]] = set()
@@ -167,18 +175,23 @@ class UnifiedLLM:
         if stream:
             return TextStream(self.stream(messages, config, tools, **options))
         request, settings = self._prepare(messages, config, tools, options)
-        targets = self._router.targets(settings.model_name, settings.fallbacks or self._fallbacks)
+        targets = self._router.targets(
+            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        )
         info = CallInfo("chat", label=settings.label)
-        self._flow.hooks.call("before_call", info)
 
         def ask(step: Send) -> ChatResponse:
             provider, model = self._router.resolve(step.target)
             with self._flow.admitted(step, request):
                 return provider.chat(self._for(step, request, model))
 
-        answer = self._flow.run(targets, info, ask, **_retry_of(settings))
-        response = self._finish(answer.value, answer.attempts)
-        self._flow.hooks.call("on_response", info, response)
+        try:
+            self._flow.hooks.call("before_call", info)
+            answer = self._flow.run(targets, info, ask, **_retry_of(settings))
+            response = self._finish(answer.value, answer.attempts)
+            self._flow.hooks.call("on_response", info, response)
+        finally:
+            self._flow.hooks.call("on_end", info)
         return response
 
     @overload
@@ -212,18 +225,23 @@ class UnifiedLLM:
         if stream:
             return AsyncTextStream(self.stream_async(messages, config, tools, **options))
         request, settings = await self._prepare_async(messages, config, tools, options)
-        targets = await self._router.targets_async(settings.model_name, settings.fallbacks or self._fallbacks)
+        targets = await self._router.targets_async(
+            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        )
         info = CallInfo("chat", label=settings.label)
-        await self._flow.hooks.call_async("before_call", info)
 
         async def ask(step: Send) -> ChatResponse:
             provider, model = await self._router.resolve_async(step.target)
             async with self._flow.admitted_async(step, request):
                 return await provider.chat_async(self._for(step, request, model))
 
-        answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
-        response = self._finish(answer.value, answer.attempts)
-        await self._flow.hooks.call_async("on_response", info, response)
+        try:
+            await self._flow.hooks.call_async("before_call", info)
+            answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
+            response = self._finish(answer.value, answer.attempts)
+            await self._flow.hooks.call_async("on_response", info, response)
+        finally:
+            await self._flow.hooks.call_async("on_end", info)
         return response
 
     def stream(
@@ -240,20 +258,25 @@ class UnifiedLLM:
         self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
     ) -> Iterator[StreamEvent]:
         request, settings = self._prepare(messages, config, tools, options, stream=True)
-        targets = self._router.targets(settings.model_name, settings.fallbacks or self._fallbacks)
+        targets = self._router.targets(
+            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        )
         info = CallInfo("stream", label=settings.label)
-        self._flow.hooks.call("before_call", info)
 
         def ask(step: Send) -> Iterator[StreamEvent]:
             provider, model = self._router.resolve(step.target)
             with self._flow.admitted(step, request):
                 yield from provider.stream(self._for(step, request, model))
 
-        for event in self._flow.stream(targets, info, ask, **_retry_of(settings)):
-            if isinstance(event, StreamEnd):
-                self._finish(event.response)
-                self._flow.hooks.call("on_response", info, event.response)
-            yield event
+        try:
+            self._flow.hooks.call("before_call", info)
+            for event in self._flow.stream(targets, info, ask, **_retry_of(settings)):
+                if isinstance(event, StreamEnd):
+                    self._finish(event.response)
+                    self._flow.hooks.call("on_response", info, event.response)
+                yield event
+        finally:
+            self._flow.hooks.call("on_end", info)
 
     def stream_async(
         self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
@@ -265,9 +288,10 @@ class UnifiedLLM:
         self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
     ) -> AsyncIterator[StreamEvent]:
         request, settings = await self._prepare_async(messages, config, tools, options, stream=True)
-        targets = await self._router.targets_async(settings.model_name, settings.fallbacks or self._fallbacks)
+        targets = await self._router.targets_async(
+            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        )
         info = CallInfo("stream", label=settings.label)
-        await self._flow.hooks.call_async("before_call", info)
 
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             provider, model = await self._router.resolve_async(step.target)
@@ -278,12 +302,16 @@ class UnifiedLLM:
                 async for event in events:
                     yield event
 
-        async with closing(self._flow.stream_async(targets, info, ask, **_retry_of(settings))) as events:
-            async for event in events:
-                if isinstance(event, StreamEnd):
-                    self._finish(event.response)
-                    await self._flow.hooks.call_async("on_response", info, event.response)
-                yield event
+        try:
+            await self._flow.hooks.call_async("before_call", info)
+            async with closing(self._flow.stream_async(targets, info, ask, **_retry_of(settings))) as events:
+                async for event in events:
+                    if isinstance(event, StreamEnd):
+                        self._finish(event.response)
+                        await self._flow.hooks.call_async("on_response", info, event.response)
+                    yield event
+        finally:
+            await self._flow.hooks.call_async("on_end", info)
 
     def _prepare(
         self,
@@ -323,7 +351,21 @@ class UnifiedLLM:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
         for adjustment in response.adjustments:
             self._warn(response.provider, adjustment)
+        details = response._d
+        if details.cost is None:
+            details.cost = partial(self._cost, response.provider or "", response.model or "", response.usage)
         return response.with_details(attempts=attempts) if attempts else response
+
+    def _cost(self, provider: str, model: str, usage: Usage) -> float | None:
+        tier = (usage.native or {}).get("service_tier")
+        known = tier if isinstance(tier, str) and tier not in ("standard", "default", "auto") else None
+        return self.prices.cost(provider, model, usage, tier=known)
+
+    def _priced(self, vectors: Embeddings, provider: LLMProvider, target: Target) -> Embeddings:
+        free = getattr(provider, "cost_per_call", None)
+        # Embeddings have no output: a price needs both numbers.
+        usage = replace(vectors.usage, output_tokens=0) if vectors.usage.output_tokens is None else vectors.usage
+        return vectors.priced(partial(self._cost, target.provider, target.model or "", usage) if free is None else free)
 
     def _warn(self, provider: str | None, adjustment: Adjustment) -> None:
         if self.config.on_unsupported == "drop" or (provider, adjustment.what) in self._warned:
@@ -354,14 +396,17 @@ class UnifiedLLM:
         provider, target = self._router.embed_target(model_name)
         request = EmbedRequest(target.model or "", texts, dimensions, self.config)
         info = CallInfo("embed", label=self.config.label)
-        self._flow.hooks.call("before_call", info)
 
         def ask(step: Send) -> Embeddings:
             with self._flow.admitted(step, request):
                 return provider.embed(request)
 
-        vectors = self._flow.run([target], info, ask).value
-        self._flow.hooks.call("on_response", info, vectors)
+        try:
+            self._flow.hooks.call("before_call", info)
+            vectors = self._priced(self._flow.run([target], info, ask).value, provider, target)
+            self._flow.hooks.call("on_response", info, vectors)
+        finally:
+            self._flow.hooks.call("on_end", info)
         return vectors[0] if isinstance(text, str) else vectors
 
     @overload
@@ -382,14 +427,17 @@ class UnifiedLLM:
         provider, target = await self._router.embed_target_async(model_name)
         request = EmbedRequest(target.model or "", texts, dimensions, self.config)
         info = CallInfo("embed", label=self.config.label)
-        await self._flow.hooks.call_async("before_call", info)
 
         async def ask(step: Send) -> Embeddings:
             async with self._flow.admitted_async(step, request):
                 return await provider.embed_async(request)
 
-        vectors = (await self._flow.run_async([target], info, ask)).value
-        await self._flow.hooks.call_async("on_response", info, vectors)
+        try:
+            await self._flow.hooks.call_async("before_call", info)
+            vectors = self._priced((await self._flow.run_async([target], info, ask)).value, provider, target)
+            await self._flow.hooks.call_async("on_response", info, vectors)
+        finally:
+            await self._flow.hooks.call_async("on_end", info)
         return vectors[0] if isinstance(text, str) else vectors
 
     def list_models(self, provider: str | None = None) -> list[ModelInfo]:

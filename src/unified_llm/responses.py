@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
@@ -127,7 +127,7 @@ class _Details:
     finish_reason: FinishReason | None = None
     native_finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
-    cost: float | None = None
+    cost: float | Callable[[], float | None] | None = None
     adjustments: tuple[Adjustment, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None
@@ -168,7 +168,7 @@ class ChatResponse(str):
 
     def __getnewargs_ex__(self) -> tuple[tuple[Message], dict[str, Any]]:  # pickle and copy
         d = self._d
-        return (d.message,), {n: getattr(d, n) for n in _Details.__slots__ if n != "message"}
+        return (d.message,), {n: getattr(d, n) for n in _Details.__slots__ if n != "message"} | {"cost": self.cost}
 
     def __getstate__(self) -> None:
         return None
@@ -204,6 +204,8 @@ class ChatResponse(str):
 
     @property
     def cost(self) -> float | None:
+        if callable(self._d.cost):  # looked up when somebody asks: the price list takes a second to load
+            self._d.cost = self._d.cost()
         return self._d.cost
 
     @property
@@ -287,7 +289,7 @@ class ChatResponse(str):
             "provider": d.provider,
             "finish_reason": d.finish_reason and d.finish_reason.value,
             "usage": d.usage.to_dict(),
-            "cost": d.cost,
+            "cost": self.cost,
             "latency": d.latency,
             "request_id": d.request_id,
             "response_id": d.response_id,
@@ -317,7 +319,7 @@ class Embeddings(Sequence[Embedding]):
     of shape (texts, dimensions) without a copy per number.
     """
 
-    __slots__ = ("adjustments", "model", "provider", "raw", "request_id", "usage", "vectors")
+    __slots__ = ("_cost", "adjustments", "model", "provider", "request_id", "usage", "vectors")
 
     def __init__(
         self,
@@ -335,6 +337,20 @@ class Embeddings(Sequence[Embedding]):
         self.usage = usage or Usage()
         self.adjustments = adjustments
         self.request_id = request_id
+        self._cost: float | Callable[[], float | None] | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """USD, 0 for what runs on this machine, None when the price is not known."""
+        if callable(self._cost):
+            self._cost = self._cost()
+        return self._cost
+
+    def priced(self, cost: float | Callable[[], float | None] | None) -> Embeddings:
+        """Set the cost, unless it is known already. Returns self."""
+        if self._cost is None:
+            self._cost = cost
+        return self
 
     def __len__(self) -> int:
         return len(self.vectors)

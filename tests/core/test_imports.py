@@ -50,7 +50,7 @@ FLOORS: list[set[str]] = [
     {"local_models", "offline"},
     {"drivers"},
     {"providers"},
-    {"detection", "preparation", "conversations", "policy"},
+    {"detection", "preparation", "conversations", "policy", "costs"},
     {"routing", "flow"},
     {"client"},
     {"testing", "cli"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -149,9 +150,11 @@ class _Pool:
             connection.backend.abort()
 
     def __del__(self) -> None:
-        # A client that was dropped without close() leaves no open socket (and no ResourceWarning) behind.
-        for connection in self._idle:
-            connection.backend.abort()
+        # A client that was dropped without close() leaves no open socket (and no ResourceWarning) behind. At the end
+        # of the interpreter the system closes them, and the modules that would are half gone.
+        if not sys.is_finalizing():
+            for connection in self._idle:
+                connection.backend.abort()
 
     def after_fork(self) -> None:
         """In the child: the connections are the parent's, and the lock may be held by a thread that is not here."""

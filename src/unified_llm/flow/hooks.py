@@ -60,6 +60,9 @@ class Hooks(Protocol):
     def on_retry(self, info: CallInfo, error: UnifiedLLMError, seconds: float) -> Any:
         """The same target is asked again after `seconds`."""
 
+    def on_end(self, info: CallInfo) -> Any:
+        """The call is over, well or not; once per call."""
+
     def on_fallback(self, info: CallInfo, error: UnifiedLLMError | None) -> Any:
         """Another target, now in `info`, is asked because of `error`."""
 

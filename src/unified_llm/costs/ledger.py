@@ -1,0 +1,134 @@
+"""Running totals per provider, model and label, and the record of each call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from unified_llm.responses import ChatResponse, Embeddings, Usage
+
+__all__ = ["Ledger", "Totals", "UsageRecord"]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One call that ended well, with everything that is known of it. Seconds and USD; None is unknown."""
+
+    operation: str
+    provider: str
+    model: str | None
+    label: str | None
+    usage: Usage
+    cost: float | None
+    latency: float | None = None
+    time_to_first_token: float | None = None
+    finish_reason: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over calls. `unpriced_calls` are those whose cost is not known: they are not in `cost`."""
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost: float = 0.0
+    unpriced_calls: int = 0
+
+    def plus(self, record: UsageRecord) -> Totals:
+        """These totals and one more call."""
+        return Totals(
+            self.calls + 1,
+            self.usage + record.usage,
+            self.cost + (record.cost or 0.0),
+            self.unpriced_calls + (record.cost is None),
+        )
+
+
+class Ledger:
+    """Adds up what calls used. A hook (`unified_llm.flow.Hooks`): every client has one as `usage`.
+
+    `on_usage` is called with each `UsageRecord`; it may be a coroutine function.
+    """
+
+    def __init__(self, on_usage: Callable[[UsageRecord], Any] | None = None) -> None:
+        self.on_usage = on_usage
+        self._lock = threading.Lock()
+        self._totals: dict[tuple[str, str | None, str | None], Totals] = {}
+
+    def on_response(self, info: Any, response: ChatResponse | Embeddings) -> Any:
+        """Count one call (the client calls this)."""
+        record = self.record_of(info, response)
+        self.add(record)
+        return self.on_usage(record) if self.on_usage is not None else None
+
+    @staticmethod
+    def record_of(info: Any, response: ChatResponse | Embeddings) -> UsageRecord:
+        """The record of a call."""
+        record = UsageRecord(
+            info.operation,
+            response.provider or info.provider,
+            info.model or response.model,
+            info.label,
+            response.usage,
+            response.cost,
+        )
+        if not isinstance(response, ChatResponse):
+            return replace(record, request_id=response.request_id)
+        return replace(
+            record,
+            latency=response.latency,
+            time_to_first_token=response.time_to_first_token,
+            finish_reason=response.finish_reason,
+            request_id=response.request_id,
+        )
+
+    def add(self, record: UsageRecord) -> None:
+        """Count a record."""
+        key = (record.provider, record.model, record.label)
+        with self._lock:
+            self._totals[key] = self._totals.get(key, Totals()).plus(record)
+
+    def total(self, *, provider: str | None = None, model: str | None = None, label: str | None = None) -> Totals:
+        """Sums over the calls of a provider, a model, a label; over all of them without arguments."""
+        wanted = (provider, model, label)
+        with self._lock:
+            items = list(self._totals.items())
+        total = Totals()
+        for key, one in items:
+            if all(w is None or w == k for w, k in zip(wanted, key, strict=True)):
+                total = Totals(
+                    total.calls + one.calls,
+                    total.usage + one.usage,
+                    total.cost + one.cost,
+                    total.unpriced_calls + one.unpriced_calls,
+                )
+        return total
+
+    def by_model(self) -> dict[str, Totals]:
+        """``provider:model`` to its totals."""
+        with self._lock:
+            pairs = {(provider, model) for provider, model, _ in self._totals}
+        return {f"{p}:{m}": self.total(provider=p, model=m) for p, m in sorted(pairs, key=str)}
+
+    def by_label(self) -> dict[str | None, Totals]:
+        """Label to its totals; calls without a label are under None."""
+        with self._lock:
+            items = list(self._totals.items())
+        labels: dict[str | None, Totals] = {}
+        for (_, _, label), one in items:
+            before = labels.get(label, Totals())
+            labels[label] = Totals(
+                before.calls + one.calls,
+                before.usage + one.usage,
+                before.cost + one.cost,
+                before.unpriced_calls + one.unpriced_calls,
+            )
+        return labels
+
+    def reset(self) -> None:
+        """Start again from nothing."""
+        with self._lock:
+            self._totals.clear()

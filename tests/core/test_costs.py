@@ -1,0 +1,219 @@
+"""Costs: unknown is None, local is 0, prices agree with the list they come from, budgets stop before the next call."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import genai_prices
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unified_llm import (
+    Budget,
+    BudgetExceeded,
+    InvalidRequestError,
+    Price,
+    PriceTable,
+    Totals,
+    UnifiedLLM,
+    Usage,
+    UsageRecord,
+)
+from unified_llm.testing import Failure, FakeLLM, Reply
+
+TABLE = PriceTable()
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+
+
+def test_an_unknown_price_or_unknown_tokens_cost_none_never_zero() -> None:
+    assert TABLE.cost("nobody", "nothing", Usage(10, 10)) is None
+    assert PriceTable({"m": Price(1, 1)}).cost("p", "m", Usage(10)) is None
+
+
+MODELS = [
+    ("claude", "anthropic", "claude-opus-5-5"),
+    ("claude", "anthropic", "claude-haiku-5-5"),
+    ("claude", "anthropic", "claude-sonnet-4-5"),
+    ("openai", "openai", "gpt-4o-mini"),
+    ("openai", "openai", "gpt-5-mini"),
+    ("gemini", "google", "gemini-2.5-pro"),
+    ("mistral", "mistral", "mistral-small-latest"),
+    ("groq", "groq", "llama-3.1-8b-instant"),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "model"), MODELS)
+@pytest.mark.parametrize(
+    ("fresh", "read", "write", "output"), [(1000, 0, 0, 500), (300_000, 5000, 0, 7), (10, 90, 50, 3)]
+)
+def test_costs_agree_with_the_list_tiers_and_caches_included(
+    ours: str, theirs: str, model: str, fresh: int, read: int, write: int, output: int
+) -> None:
+    total = fresh + read + write
+    expected = genai_prices.calc_price(
+        genai_prices.Usage(
+            input_tokens=total, output_tokens=output, cache_read_tokens=read or None, cache_write_tokens=write or None
+        ),
+        model_ref=model,
+        provider_id=theirs,
+    ).total_price
+    usage = Usage(total, output, read or None, write or None)
+    assert TABLE.cost(ours, model, usage) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_own_prices_win_from_the_most_precise_to_the_least() -> None:
+    table = PriceTable({"p:m": Price(1, 1), "m": Price(2, 2), "p:*": Price(3, 3)})
+    million = Usage(1_000_000, 0)
+    assert [table.cost("p", "m", million), table.cost("q", "m", million), table.cost("p", "x", million)] == [1, 2, 3]
+
+
+def test_other_currencies_are_converted_or_unknown() -> None:
+    euro = {"scaleway:*": Price(1, 1, currency="EUR")}
+    assert PriceTable(euro).cost("scaleway", "m", Usage(1_000_000, 0)) is None
+    assert PriceTable(euro, rates={"EUR": 1.2}).cost("scaleway", "m", Usage(1_000_000, 0)) == pytest.approx(1.2)
+
+
+def test_cache_writes_for_an_hour_have_their_own_price() -> None:
+    native = {"cache_creation": {"ephemeral_1h_input_tokens": 100, "ephemeral_5m_input_tokens": 0}}
+    price = Price(1, 0, cache_write=2, cache_write_1h=4)
+    assert price.cost(Usage(100, 0, None, 100, native=native)) == pytest.approx(400 / 1e6)
+    assert price.cost(Usage(100, 0, None, 100)) == pytest.approx(200 / 1e6)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_cost_is_never_negative_and_more_tokens_never_cost_less(a: int, b: int, c: int, d: int) -> None:
+    price = Price(1.0, 5.0, cache_read=0.1, cache_write=1.25)
+    one = price.cost(Usage(a, b, min(a, c), None))
+    more = price.cost(Usage(a + d, b + d, min(a, c), None))
+    assert one is not None
+    assert more is not None
+    assert 0 <= one <= more
+
+
+def test_a_negative_price_is_refused() -> None:
+    with pytest.raises(InvalidRequestError):
+        Price(-1, 1)
+
+
+def priced(*steps: Any, **options: Any) -> FakeLLM:
+    """A scripted client whose calls cost 0.002 USD each."""
+    llm = FakeLLM(*steps, prices=PriceTable({"m": Price(1, 2)}), model="m", **options)
+    llm.provider.cost_per_call = None  # type: ignore[assignment]  # as if it were paid for
+    return llm
+
+
+async def test_every_way_to_call_knows_its_cost_and_counts_once() -> None:
+    llm = priced(*[Reply("hi", usage=USAGE)] * 4)
+    answers = [
+        llm.chat("x"),
+        await llm.chat_async("x", label="b"),
+        llm.stream("x").get_response(),
+        await llm.stream_async("x").get_response(),
+    ]
+    assert [a.cost for a in answers] == [pytest.approx(0.002)] * 4
+    total = llm.usage.total()
+    assert (total.calls, total.unpriced_calls) == (4, 0)
+    assert total.cost == pytest.approx(0.008)
+    assert total.usage.total_tokens == 6000
+    assert llm.usage.total(label="b").calls == 1
+    assert llm.usage.by_label()["b"].cost == pytest.approx(0.002)
+    assert llm.usage.by_model()["offline:m"].calls == 4
+    llm.usage.reset()
+    assert llm.usage.total() == Totals()
+
+
+def test_what_runs_here_costs_nothing_and_a_cost_survives_pickling() -> None:
+    llm = UnifiedLLM("offline")
+    assert llm.chat("x").cost == 0
+    assert llm.embed(["a"]).cost == 0
+    assert pickle.loads(pickle.dumps(priced(Reply("hi", usage=USAGE)).chat("x"))).cost == pytest.approx(0.002)
+
+
+def test_an_unknown_price_is_counted_as_unpriced() -> None:
+    llm = FakeLLM(Reply("hi", usage=USAGE), model="m")
+    llm.provider.cost_per_call = None  # type: ignore[assignment]  # as if it were paid for
+    answer = llm.chat("x")
+    assert answer.cost is None
+    assert llm.usage.total().unpriced_calls == 1
+
+
+async def test_on_usage_gets_everything_sync_or_async() -> None:
+    seen: list[UsageRecord] = []
+
+    async def later(record: UsageRecord) -> None:
+        await asyncio.sleep(0)
+        seen.append(record)
+
+    llm = priced(Reply("hi", usage=USAGE), Reply("hi", usage=USAGE), on_usage=later)
+    llm.chat("x", label="summary")
+    await llm.chat_async("x")
+    record = seen[0]
+    assert (record.operation, record.provider, record.model, record.label) == ("chat", "offline", "m", "summary")
+    assert record.cost == pytest.approx(0.002)
+    assert record.usage.total_tokens == 1500
+    assert record.latency is not None
+    assert record.finish_reason == "stop"
+    assert len(seen) == 2
+
+
+async def test_a_budget_stops_before_the_call_that_would_exceed_it() -> None:
+    budget = Budget(usd=0.005)
+    llm = priced(*[Reply("hi", usage=USAGE)] * 9, hooks=[budget])
+    for _ in range(3):
+        llm.chat("x")
+    with pytest.raises(BudgetExceeded, match="USD"):
+        llm.chat("x")
+    with pytest.raises(BudgetExceeded):
+        await llm.chat_async("x")
+    with pytest.raises(BudgetExceeded):
+        llm.stream("x").get_response()
+    assert len(llm.requests) == 3
+
+
+def test_a_budget_of_a_label_leaves_the_others_alone() -> None:
+    llm = priced(*[Reply("hi", usage=USAGE)] * 9, hooks=[Budget(tokens=1000, label="small")])
+    llm.chat("x", label="small")
+    with pytest.raises(BudgetExceeded, match="'small'"):
+        llm.chat("x", label="small")
+    assert llm.chat("x")
+
+
+async def test_calls_in_flight_count_towards_a_budget() -> None:
+    llm = priced(*[Reply("hi", usage=USAGE, delay=0.02)] * 20, hooks=[Budget(usd=0.01)])
+    llm.chat("x")  # now the budget knows what a call costs
+    results = await asyncio.gather(*(llm.chat_async("x") for _ in range(19)), return_exceptions=True)
+    assert sum(isinstance(r, BudgetExceeded) for r in results) == 15
+    assert llm.usage.total().cost <= 0.01 + 1e-9
+
+
+def test_failed_calls_give_their_place_in_the_budget_back() -> None:
+    budget = Budget(usd=0.005)
+    llm = priced(
+        Reply("hi", usage=USAGE),
+        *[Failure(status=500)] * 5,
+        *[Reply("hi", usage=USAGE)] * 2,
+        hooks=[budget],
+        max_retries=0,
+    )
+    llm.chat("x")
+    for _ in range(5):
+        with pytest.raises(Exception, match="script says so"):
+            llm.chat("x")
+    assert llm.chat("x")
+
+
+def test_a_budget_can_refuse_calls_whose_cost_is_unknown() -> None:
+    llm = FakeLLM("a", "b", model="m", hooks=[Budget(usd=1, refuse_unpriced=True)])
+    llm.provider.cost_per_call = None  # type: ignore[assignment]  # as if it were paid for
+    llm.chat("x")
+    with pytest.raises(BudgetExceeded, match="not known"):
+        llm.chat("x")
+
+
+@pytest.mark.parametrize("wrong", [{}, {"usd": -1}, {"tokens": -5}])
+def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        Budget(**wrong)
