@@ -7,17 +7,20 @@ resource is the protocol error -32602, and no internal text leaves the process.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mcp import types
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.lowlevel.helper_types import ReadResourceContents
+
+from unified_llm_mcp.failures import ToolCallError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +41,15 @@ else:
 
         SDK_2 = False
 
-__all__ = ["SDK_2", "Call", "Catalogue", "CatalogueServer", "MCPError", "ToolSpec", "protocol_error"]
+__all__ = ["DISCONNECTED", "SDK_2", "Call", "Catalogue", "CatalogueServer", "MCPError", "ToolSpec", "protocol_error"]
 
 logger = logging.getLogger("unified_llm_mcp")
 
 INVALID_PARAMS = -32602
 LOCAL = "local"
+DISCONNECTED = "unified_llm_mcp.disconnected"
+"""Key in an ASGI scope: the event that is set when the client of an HTTP request goes away."""
+T = TypeVar("T")
 HOUR = 3_600_000
 
 _request: ContextVar[Any] = ContextVar("unified_llm_mcp_request")
@@ -76,6 +82,27 @@ class Call:
             return LOCAL
         issuer = (getattr(token, "claims", None) or {}).get("iss")
         return "|".join(str(part or "") for part in (token.client_id, issuer, getattr(token, "subject", None)))
+
+    async def unless_disconnected(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is cancelled when the HTTP connection of the request drops.
+
+        Raises:
+            ToolCallError: it has dropped.
+        """
+        request = getattr(self._request, "request", None)
+        gone = None if request is None else request.scope.get(DISCONNECTED)
+        if gone is None:
+            return await work
+        working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone.wait())
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not working.done():
+                working.cancel()
+        if gone.is_set() and (not working.done() or working.cancelled()):
+            raise ToolCallError("cancelled", "the client has gone away")
+        return await working
 
     async def report_progress(self, progress: float, message: str | None = None) -> None:
         """Send a progress notification; nothing happens when the caller asked for none."""
@@ -218,6 +245,27 @@ class CatalogueServer(MCPServer[Any]):
             return Call(_request.get(None), self._bus)
         context: Any = self.get_context()  # type: ignore[attr-defined]  # SDK 1.x
         return Call(context._request_context)
+
+    def streamable_http(self, path: str, security: Mapping[str, Any], max_body_bytes: int) -> Any:
+        """The ASGI application of the streamable HTTP transport, with event streams and sessions."""
+        from mcp.server.transport_security import TransportSecuritySettings
+        from starlette.responses import JSONResponse
+
+        async def health(request: Any) -> JSONResponse:
+            return JSONResponse({"status": "ok"})
+
+        self.custom_route("/health", methods=["GET"])(health)
+        checks = TransportSecuritySettings.model_validate(security)
+        if SDK_2:
+            return self.streamable_http_app(
+                streamable_http_path=path, max_request_body_size=max_body_bytes, transport_security=checks
+            )
+        settings: Any = self.settings
+        settings.streamable_http_path = path
+        settings.transport_security = checks
+        if hasattr(settings, "max_request_body_size"):  # from 1.28 on
+            settings.max_request_body_size = max_body_bytes
+        return self.streamable_http_app()
 
     # -- tools ------------------------------------------------------------------------------------------------------
 

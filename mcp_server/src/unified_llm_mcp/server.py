@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from unified_llm import UnifiedLLM
@@ -23,6 +23,7 @@ from unified_llm_mcp.embed_tool import embed
 from unified_llm_mcp.failures import ToolCallError, failure_of
 from unified_llm_mcp.json_schema import input_schema
 from unified_llm_mcp.models_tool import list_models
+from unified_llm_mcp.oauth import OAuthResource
 from unified_llm_mcp.resources import Contents
 from unified_llm_mcp.results import CHAT_OUTPUT, EMBED_OUTPUT, MODELS_OUTPUT, failure_result
 from unified_llm_mcp.settings import Settings
@@ -38,7 +39,7 @@ INSTRUCTIONS = (
     "get_response with its response_id. Errors say what to do next."
 )
 
-Tool = Callable[[ServerState, Any, Call], Awaitable[dict[str, Any]]]
+Tool = Callable[[ServerState, Any, Call], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class ModelServer(CatalogueServer):
@@ -51,17 +52,24 @@ class ModelServer(CatalogueServer):
         await self.state.aclose()
 
 
-def build_server(client: UnifiedLLM | None = None, settings: Settings | None = None) -> ModelServer:
+def build_server(
+    client: UnifiedLLM | None = None, settings: Settings | None = None, *, oauth: OAuthResource | None = None
+) -> ModelServer:
     """Make a server that offers the models of `client`. Asks no network and needs no key.
 
     Args:
         client: used for every call; one made by ``UnifiedLLM()`` when None.
         settings: models, limits and folders; see `Settings`.
+        oauth: on HTTP, accept tokens of this authorization server only.
     """
     settings = settings or Settings()
     state = ServerState(client if client is not None else UnifiedLLM(), settings)
     server = ModelServer(
-        "unified-llm", version=__version__, instructions=INSTRUCTIONS, catalogue=_ServerCatalogue(state)
+        "unified-llm",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        catalogue=_ServerCatalogue(state),
+        **(oauth.sdk_options() if oauth is not None else {}),
     )
     server.state = state
     return server
@@ -172,7 +180,7 @@ def _guarded(
     async def handler(given: dict[str, Any], call: Call) -> dict[str, Any]:
         try:
             state.limits.admit(call.subject)
-            return await tool(state, parse_arguments(model, given), call)
+            return await call.unless_disconnected(tool(state, parse_arguments(model, given), call))
         except ToolCallError as failure:
             return failure_result(failure)
         except UnifiedLLMError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 from unified_llm.errors import ConfigurationError
 
-__all__ = ["TOOL_NAMES", "Settings"]
+__all__ = ["TOOL_NAMES", "Settings", "is_loopback"]
 
 TOOL_NAMES = ("chat", "embed", "list_models", "get_response")
 
@@ -75,3 +76,13 @@ class Settings:
             raise ConfigurationError(f"max_wait must be 0 (never) or more, not {self.max_wait}")
         if self.max_tokens is not None and self.max_tokens <= 0:
             raise ConfigurationError(f"max_tokens must be greater than 0, not {self.max_tokens}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

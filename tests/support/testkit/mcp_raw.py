@@ -23,7 +23,9 @@ class RawServer:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         assert process.stderr is not None
-        self.errors = asyncio.create_task(process.stderr.read())
+        self._said = b""
+        self._heard = asyncio.Condition()
+        self.errors = asyncio.create_task(self._read_errors(process.stderr))
         self.notifications: list[dict[str, Any]] = []
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next = 0
@@ -39,6 +41,23 @@ class RawServer:
                 waiting.set_result(message)
             else:
                 self.notifications.append(message)
+
+    async def _read_errors(self, stream: asyncio.StreamReader) -> bytes:
+        async for line in stream:
+            async with self._heard:
+                self._said += line
+                self._heard.notify_all()
+        return self._said
+
+    async def said(self, beginning: str, seconds: float = 20.0) -> str:
+        """The rest of the first line on standard error that begins so."""
+
+        def found() -> str | None:
+            lines = self._said.decode(errors="replace").splitlines()
+            return next((line.removeprefix(beginning) for line in lines if line.startswith(beginning)), None)
+
+        async with asyncio.timeout(seconds), self._heard:
+            return str(await self._heard.wait_for(found))
 
     async def write(self, data: bytes) -> None:
         """Write bytes as they are."""
