@@ -36,7 +36,7 @@ def serve(provider: ProbeProvider | None = None, **settings: Any) -> ModelServer
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer ", f"Basic {ALICE}", f"Bearer {ALICE}x", f"Bearer {ALICE[:-1]}", "Bearer \u00e9"],
+    [None, "", "Bearer", f"Basic {ALICE}", f"Bearer {ALICE}x", f"Bearer {ALICE[:-1]}", "Bearer \u00e9"],
 )
 async def test_without_a_known_token_nothing_is_served(header: str | None) -> None:
     async with served(serve(), tokens=TOKENS) as url, httpx.AsyncClient(trust_env=False) as http:
