@@ -49,5 +49,6 @@ def missing_key(provider: str, names: Sequence[str]) -> MissingCredentialError:
         f"no API key for {provider}",
         provider=provider,
         hint=f"set {' or '.join(names) or 'its key'}; or pass api_key=...; or put "
-        f'{{"{provider}": {{"api_key": "..."}}}} in {default_config_path()}; or store it in the system keyring',
+        f'{{"{provider}": {{"api_key": "..."}}}} in {default_config_path()}; or store it there or in '
+        f"the system keyring with `unified-llm auth set {provider}`",
     )

@@ -99,11 +99,13 @@ class CredentialManager:
                     hint=f"export {next(iter(self.variables(provider)), 'the variable')} in your shell",
                 )
 
-    def credential_source(self, provider: str) -> CredentialSource | None:
-        """Where the key in use comes from, or None when there is none."""
+    def credential_source(self, provider: str, *, quiet: bool = False) -> CredentialSource | None:
+        """Where the key in use comes from, or None when there is none. `quiet`: without asking the keyring."""
         if "api_key" in self._explicit.get(provider, {}):
             return CredentialSource.EXPLICIT
         for kind, source in self._sources:
+            if quiet and kind is CredentialSource.KEYRING:
+                continue
             if source.get(provider, self.variables(provider)).get("api_key"):
                 return kind
         return None

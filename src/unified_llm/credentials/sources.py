@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -116,11 +117,8 @@ class ConfigFileSource:
         for key in (*(f"{alias}_api_key" for alias in _flat_names(provider)), *names):
             value = content.get(key, content.get(key.lower()))
             found = (_fields({"api_key": value} if isinstance(value, str) else value)) | found
-        providers = content.get("providers")
-        for table in (content, providers if isinstance(providers, Mapping) else {}):
-            for alias in _flat_names(provider):
-                if isinstance(table.get(alias), Mapping):
-                    found |= _fields(table[alias])
+        for table, alias in _tables(content, provider):
+            found |= _fields(table[alias])
         return found
 
     def load(self) -> dict[str, Any]:
@@ -141,21 +139,24 @@ class ConfigFileSource:
 
     def save(self, provider: str, fields: Mapping[str, str]) -> None:
         """Merge `fields` into the provider's table; the rest of the file stays. Atomic, mode 0600."""
-        content = dict(self.load())
-        known = content.get(provider)
-        content[provider] = {**(known if isinstance(known, dict) else {}), **fields}
+        content = copy.deepcopy(self.load())
+        # Where the file has several tables for a provider the last one wins: a new key anywhere else would be hidden.
+        table, name = next(reversed(_tables(content, provider)), (content, provider))
+        known = table.get(name)
+        table[name] = {**(known if isinstance(known, dict) else {}), **fields}
         self._write(content)
 
     def remove(self, provider: str, names: Sequence[str] = ()) -> bool:
         """Forget a provider, in either format; False when the file did not know it."""
-        content = dict(self.load())
+        content = copy.deepcopy(self.load())
         aliases = _flat_names(provider)
         doomed = {*aliases, *(f"{a}_api_key" for a in aliases), *(n.lower() for n in names), *names} & content.keys()
-        for key in doomed:
-            del content[key]
-        if doomed:
+        nested = [(table, name) for table, name in _tables(content, provider) if table is not content]
+        for table, key in (*nested, *((content, key) for key in doomed)):
+            del table[key]
+        if doomed or nested:
             self._write(content)
-        return bool(doomed)
+        return bool(doomed or nested)
 
     def _write(self, content: Mapping[str, Any]) -> None:
         path = self.path
@@ -179,6 +180,13 @@ _NAMES_IN_FILES = {"claude": ("claude", "anthropic"), "gemini": ("gemini", "goog
 
 def _flat_names(provider: str) -> tuple[str, ...]:
     return _NAMES_IN_FILES.get(provider, (provider, provider.replace("-", "_")))
+
+
+def _tables(content: dict[str, Any], provider: str) -> list[tuple[dict[str, Any], str]]:
+    """Where the file has a table for `provider`, as (mapping, key); the last one wins."""
+    providers = content.get("providers")
+    places = (content, providers if isinstance(providers, dict) else {})
+    return [(p, alias) for p in places for alias in _flat_names(provider) if isinstance(p.get(alias), dict)]
 
 
 def _fields(value: Any) -> dict[str, str]:
