@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -44,12 +44,19 @@ def public_files(monkeypatch: pytest.MonkeyPatch) -> None:
         return httpx.Response(200, content=body, request=httpx.Request("GET", url))
 
     monkeypatch.setattr(httpx, "get", get)
+    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "unified-llm tests")  # asked for by the audio tests
 
 
 @pytest.fixture(scope="session")
 def vcr_config() -> dict[str, Any]:
     """No test of this suite records or plays back HTTP: the doubles are real servers."""
     return {}
+
+
+@pytest.fixture
+def benchmark() -> Callable[..., Any]:
+    """The standard tests time the constructor; here it runs once. Speed is measured in ``benchmarks/``."""
+    return lambda function, *args, **options: function(*args, **options)
 
 
 @pytest.fixture

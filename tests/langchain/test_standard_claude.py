@@ -8,6 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
+
 from langchain_unified_llm import ChatUnifiedLLM
 from testkit.claude_double import ClaudeDouble, answer, text, thinking, tool_use
 from testkit.langchain_standard import SERDES, answers_for

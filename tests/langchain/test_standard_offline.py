@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
+
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
 from testkit.langchain_standard import SERDES
 

@@ -9,6 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
+
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
 from testkit.langchain_standard import SERDES, answers_for
 from testkit.openai_double import Call, OpenAIDouble, Say
@@ -119,6 +120,7 @@ class TestLMStudioChatUnit(_ChatUnit):
 
 class TestLMStudioChatIntegration(_ChatIntegration):
     profile = "lmstudio"
+    supports_image_urls = False  # it loads no images from URLs
 
 
 class TestLMStudioEmbeddingsUnit(_Unit, EmbeddingsUnitTests):

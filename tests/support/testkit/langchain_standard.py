@@ -30,7 +30,11 @@ _ANSWERS = {
     "test_tool_calling": [_MAGIC, _MAGIC],
     "test_tool_calling_async": [_MAGIC, _MAGIC],
     "test_json_mode": [Wanted(_JOKE)] * 4,
-    "test_unicode_tool_call_integration": [],
+    "test_agent_loop": [Wanted(tool="get_weather", arguments={"location": "San Francisco"}), Wanted("It is sunny.")],
+    "test_unicode_tool_call_integration": [
+        Wanted(tool="unicode_customer", arguments={"customer_name": "你好啊集团", "description": "a company"}),
+        Wanted(tool="unicode_customer", arguments={"customer_name": "こんにちは株式会社", "description": "a company"}),
+    ],
 }
 
 

@@ -7,6 +7,7 @@ every call. Both are why the client is not a field: it lives here, and copies of
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -58,6 +59,9 @@ class Connections:
     def __init__(self) -> None:
         self._clients: OrderedDict[Any, UnifiedLLM] = OrderedDict()
         self._lock = threading.Lock()
+        # Nobody closes a LangChain model, so its sockets are closed with it. Not by `__del__`: models end up in reference
+        # cycles (LangChain's v3 streams make one), whose finalisers run in no particular order, the sockets' own first.
+        weakref.finalize(self, _close_all, self._clients)
 
     def get(self, settings: tuple[Any, ...], keywords: Mapping[str, Any]) -> UnifiedLLM:
         """The client for `settings` (hashable), made with ``UnifiedLLM(**keywords)`` if there is none yet."""
@@ -78,11 +82,6 @@ class Connections:
         with self._lock:
             return list(self._clients.values())
 
-    def __del__(self) -> None:
-        # Nobody closes a LangChain model. Its sockets are closed with it rather than left to warn about themselves.
-        for client in self._clients.values():
-            client.close()
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
@@ -91,3 +90,8 @@ class Connections:
 
     def __repr__(self) -> str:
         return f"Connections({len(self._clients)})"
+
+
+def _close_all(clients: Mapping[Any, UnifiedLLM]) -> None:
+    for client in clients.values():
+        client.close()
