@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from unified_llm import _json
@@ -94,14 +95,55 @@ def normalize_messages(messages: object) -> tuple[Message, ...]:
     return result
 
 
-_PLAIN_ROLES = {"system": MessageRole.SYSTEM, "user": MessageRole.USER, "assistant": MessageRole.ASSISTANT}
+_PLAIN_ROLES = frozenset({"system", "user", "assistant"})
+_LONGEST_KEPT = 2000
+
+
+@lru_cache(maxsize=1024)
+def _plain_message(role: str, text: str) -> Message:
+    """A message that is one text. Kept, because a history is sent again with every turn; messages are frozen values."""
+    return Message(role, (Text(text),))
+
+
+@lru_cache(maxsize=1024)
+def _plain_result(call_id: str, text: str) -> Message:
+    return Message(MessageRole.TOOL, (ToolResult(call_id, (Text(text),)),))
+
+
+@lru_cache(maxsize=1024)
+def _plain_call(name: str, arguments: str, call_id: str) -> Message:
+    return Message(MessageRole.ASSISTANT, (ToolCall(name, arguments, call_id),))
+
+
+def _plain(value: dict[str, Any]) -> Message | None:
+    """The message of a dictionary that holds one short text or one tool call, as most of a history does; else None."""
+    text, role = value.get("content"), value.get("role")
+    if type(role) is not str:
+        return None
+    if type(text) is str and 0 < len(text) <= _LONGEST_KEPT:
+        if role in _PLAIN_ROLES:
+            return _plain_message(role, text) if len(value) == 2 else None
+        call_id = value.get("tool_call_id")
+        if role == "tool" and len(value) == 3 and type(call_id) is str and call_id:
+            return _plain_result(call_id, text)
+    elif text is None and role == "assistant" and len(value) == 3:
+        return _single_call(value.get("tool_calls"))
+    return None
+
+
+def _single_call(calls: object) -> Message | None:
+    call = calls[0] if type(calls) is list and len(calls) == 1 else None
+    if type(call) is not dict or len(call) != 3 or type(function := call.get("function")) is not dict:
+        return None
+    name, arguments, call_id = function.get("name"), function.get("arguments"), call.get("id")
+    if type(name) is str and name and type(arguments) is str and type(call_id) is str and len(function) == 2:
+        return _plain_call(name, arguments, call_id) if call_id and len(arguments) <= _LONGEST_KEPT else None
+    return None
 
 
 def _one_message(value: object, position: int) -> Message:
-    if type(value) is dict and len(value) == 2:  # role and text: most of a long history
-        role, content = value.get("role"), value.get("content")
-        if type(content) is str and content and type(role) is str and role in _PLAIN_ROLES:
-            return Message(_PLAIN_ROLES[role], (Text(content),))
+    if type(value) is dict and (message := _plain(value)) is not None:
+        return message
     if isinstance(value, Message):
         return value
     if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class costs five times as much
@@ -163,6 +205,10 @@ def _tool_message(value: Mapping[str, Any], content: Any) -> Message:
 
 
 def _tool_call(call: object) -> ToolCall:
+    if type(call) is dict and type(function := call.get("function")) is dict:  # what nearly every call looks like
+        name, text = function.get("name"), function.get("arguments")
+        if type(name) is str and name and type(text) is str:
+            return ToolCall(name, text, call.get("id"))
     if isinstance(call, ToolCall):
         return call
     function = call.get("function", call) if isinstance(call, (dict, Mapping)) else None

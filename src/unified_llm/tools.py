@@ -106,6 +106,10 @@ def normalize_tool(tool: ToolLike) -> Tool:
 
 def _from_mapping(tool: Mapping[str, Any]) -> Tool:
     inner = tool.get("function")
+    if type(inner) is dict and len(inner) == 3 and tool.get("type") == "function":  # what nearly every tool looks like
+        name, description, schema = inner.get("name"), inner.get("description"), inner.get("parameters")
+        if type(name) is str and name and type(description) is str and type(schema) is dict and schema:
+            return Tool(name, description, schema)
     body: Mapping[str, Any] = inner if tool.get("type") == "function" and isinstance(inner, (dict, Mapping)) else tool
     schema = body.get("parameters", body.get("input_schema", body.get("inputSchema")))
     kind = tool.get("type")

@@ -48,13 +48,15 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
         parts = message.parts
         part = parts[0] if len(parts) == 1 else None
         kind = type(part)
-        # Most messages of a long history are one text or one tool result: these two paths decide what it costs.
+        # Most messages of a long history are one text, one tool call or one tool result: these paths decide its cost.
         if kind is Text and message.role is not MessageRole.TOOL and not part.citations:  # type: ignore[union-attr]
             if writer.media:
                 writer.flush_media()
             out.append({"role": roles[message.role], "content": part.text})  # type: ignore[union-attr]
         elif kind is ToolResult and writer.plain_result(part):  # type: ignore[arg-type]
             continue
+        elif kind is ToolCall and message.role is MessageRole.ASSISTANT and writer.plain_call(part):  # type: ignore[arg-type]
+            pass
         else:
             writer.write(f"messages[{i}]", message, roles[message.role])
         if names and message.name and message.role is not MessageRole.TOOL:
@@ -75,10 +77,13 @@ def _role_names(draft: Draft) -> dict[MessageRole, str]:
 class _Writer:
     """Writes the messages that are not one text; holds back the images of tool results until the results end."""
 
-    __slots__ = ("_calls", "_draft", "media", "out")
+    __slots__ = ("_calls", "_draft", "_no_text", "_plain_calls", "media", "out")
 
     def __init__(self, draft: Draft) -> None:
+        profile = draft.profile
         self._draft = draft
+        self._no_text = None if profile.empty_content == "null" else ""
+        self._plain_calls = profile.foreign_call_extra is None and not profile.reasoning_required
         self._calls: set[str] = set()
         self.out: list[Wire] = []
         self.media: list[Wire] = []
@@ -90,6 +95,18 @@ class _Writer:
             return False
         call_id = self._draft.call_id(result.call_id)
         self.out.append({"role": "tool", "tool_call_id": call_id, "content": parts[0].text})
+        return True
+
+    def plain_call(self, call: ToolCall) -> bool:
+        """Append an assistant message that is one call and nothing else; False when the profile asks for more."""
+        arguments = call.arguments_json
+        if not self._plain_calls or call.native is not None or arguments[:1] != "{" or call.parse_error is not None:
+            return False
+        self.flush_media()
+        self._calls.add(call.id)
+        function = {"name": call.name, "arguments": arguments}
+        wire = {"id": self._draft.call_id(call.id), "type": "function", "function": function}
+        self.out.append({"role": "assistant", "content": self._no_text, "tool_calls": [wire]})
         return True
 
     def write(self, where: str, message: Message, role: str) -> None:
