@@ -257,6 +257,23 @@ def test_a_cut_stream_raises_and_keeps_the_partial_text(talk: Talk, how: Any) ->
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_connection_that_breaks_after_the_last_piece_breaks_nothing(talk: Talk, how: Any) -> None:
+    double, provider = talk("openai")
+    double.script(Cut("one two three", after=99, how=how))
+    events = list(provider.stream(ask("Hi", stream=True)))
+    assert isinstance(events[-1], StreamEnd)
+    assert events[-1].response == "one two three"
+
+
+def test_text_held_back_for_a_think_tag_is_part_of_the_partial_answer(talk: Talk) -> None:
+    double, provider = talk("lmstudio")
+    double.script(Cut("<thi", after=2))
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(provider.stream(ask("Hi", stream=True)))
+    assert caught.value.partial == "<thi"
+
+
 def test_an_error_in_midstream_raises_and_keeps_the_partial_text(talk: Talk) -> None:
     double, provider = talk("openrouter")
     double.script(MidStreamError("one two three", after=4))

@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
-from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec
+from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec, StreamDecoder
 from unified_llm.drivers.base import Driver
-from unified_llm.errors import UnifiedLLMError, UnsupportedOptionError
+from unified_llm.errors import StreamInterruptedError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.messages import Origin
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, FinishReason, ModelInfo
@@ -164,11 +164,15 @@ class WireProvider(LLMProvider):
                 if not 200 <= reply.status < 300:
                     raise self.chat_codec.error(reply.status, reply.headers, reply.read(), self.context)
                 decoder = run.begin(reply.headers)
-                for chunk in reply:
-                    for event in decoder.feed(chunk):
-                        run.add(event)
-                        yield event
-                for event in decoder.close():
+                broken: StreamInterruptedError | None = None
+                try:
+                    for chunk in reply:
+                        for event in decoder.feed(chunk):
+                            run.add(event)
+                            yield event
+                except StreamInterruptedError as exc:
+                    broken = exc
+                for event in _last_events(decoder, broken):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
@@ -184,11 +188,15 @@ class WireProvider(LLMProvider):
                 if not 200 <= reply.status < 300:
                     raise self.chat_codec.error(reply.status, reply.headers, await reply.read(), self.context)
                 decoder = run.begin(reply.headers)
-                async for chunk in reply:
-                    for event in decoder.feed(chunk):
-                        run.add(event)
-                        yield event
-                for event in decoder.close():
+                broken: StreamInterruptedError | None = None
+                try:
+                    async for chunk in reply:
+                        for event in decoder.feed(chunk):
+                            run.add(event)
+                            yield event
+                except StreamInterruptedError as exc:
+                    broken = exc
+                for event in _last_events(decoder, broken):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
@@ -261,6 +269,20 @@ class WireProvider(LLMProvider):
 
     async def aclose(self) -> None:
         await self.driver.aclose()
+
+
+def _last_events(decoder: StreamDecoder, broken: StreamInterruptedError | None) -> Iterator[StreamEvent]:
+    """What the decoder still holds. A connection that broke matters only if the answer was not complete by then.
+
+    Raises:
+        StreamInterruptedError: it was not.
+    """
+    try:
+        yield from decoder.close()
+    except StreamInterruptedError:
+        if broken is not None:
+            raise broken from broken.__cause__
+        raise
 
 
 class _StreamRun:
