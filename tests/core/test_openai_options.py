@@ -149,6 +149,7 @@ def test_anythingllm_always_gets_the_temperature_it_computes_with() -> None:
         ("openai", "gpt-5.2", 1000, {"reasoning_effort": "low"}, [("changed", "thinking")]),
         ("openai", "gpt-5.2", 30000, {"reasoning_effort": "high"}, [("changed", "thinking")]),
         ("openai", "gpt-4o", True, {}, [("dropped", "thinking")]),
+        ("deepseek", "m", 0, {"thinking": {"type": "disabled"}}, []),
         ("ollama", "m", False, {"reasoning_effort": "none"}, []),
         ("vllm", "m", True, {"chat_template_kwargs": {"enable_thinking": True}}, []),
         ("vllm", "m", False, {"chat_template_kwargs": {"enable_thinking": False}}, []),

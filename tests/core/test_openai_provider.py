@@ -244,6 +244,16 @@ def test_a_server_without_stream_options_is_asked_without_them(openai_double: Do
     double.violations.clear()
 
 
+async def test_a_server_without_base64_is_asked_for_lists(openai_double: Doubles) -> None:
+    double, provider = learner(openai_double, base64_embeddings=False)
+    assert len(provider.embed(EmbedRequest("a", ("x", "y")))) == 2
+    assert len(await provider.embed_async(EmbedRequest("b", ("x",)))) == 1
+    assert len(provider.embed(EmbedRequest("b", ("x",)))) == 1
+    assert ["encoding_format" in s.body for s in double.requests] == [True, False, True, False, False]
+    double.violations[:] = [v for v in double.violations if "encoding_format" not in v]
+    await provider.aclose()
+
+
 def test_a_limit_that_is_too_large_teaches_nothing(openai_double: Doubles) -> None:
     double, provider = learner(openai_double)
     double.script(Fail(400, message="max_completion is fine"), Fail(400, message="something else"))

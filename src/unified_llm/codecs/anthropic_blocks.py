@@ -21,11 +21,10 @@ class OpenBlock:
         self.pieces: dict[str, list[str]] = {}
 
     def add(self, name: str, piece: str) -> None:
-        known = self.pieces.get(name)
-        if known is None:
+        try:
+            self.pieces[name].append(piece)
+        except KeyError:
             self.pieces[name] = [piece]
-        else:
-            known.append(piece)
 
     def add_unknown(self, delta: Mapping[str, Any]) -> None:
         """A kind of delta this version does not know: its texts are joined, its other values replace."""

@@ -29,7 +29,7 @@ from unified_llm.stream import (
     UsageUpdate,
     events_of,
 )
-from unified_llm.wire import SSEEvent, SSESplitter
+from unified_llm.wire import SSESplitter, parse_event
 
 __all__ = ["AnthropicStreamDecoder", "status_inside"]
 
@@ -55,6 +55,15 @@ def status_inside(value: Mapping[str, Any]) -> int | None:
     inner = value.get("error")
     kind = inner.get("type") if isinstance(inner, Mapping) else None
     return _STATUS_OF_ERROR.get(kind) if isinstance(kind, str) else None
+
+
+def _data_of(block: bytes) -> bytes | None:
+    """The data of one event: nearly always an ``event:`` line and a ``data:`` line; the rest takes the long way."""
+    head, found, data = block.partition(b"\ndata: ")
+    if found and head.startswith(b"event") and b"\n" not in head and b"\n" not in data:
+        return data
+    event = parse_event(block)
+    return None if event is None else event.data
 
 
 def _then_raise(events: list[StreamEvent], failure: UnifiedLLMError) -> Iterator[StreamEvent]:
@@ -91,11 +100,11 @@ class AnthropicStreamDecoder:
         """
         if not self._started and len(self._head) < _LONGEST_HEAD:
             self._head += chunk
-        return self._take_all(self._splitter.feed(chunk))
+        return self._take_all(map(_data_of, self._splitter.blocks(chunk)))
 
     def close(self) -> Iterator[StreamEvent]:
         """See the protocol."""
-        yield from self._take_all(self._splitter.close())
+        yield from self._take_all([last.data for last in self._splitter.close()])
         if not self._started:
             yield from self._not_a_stream()
             return
@@ -110,29 +119,32 @@ class AnthropicStreamDecoder:
 
     # -- events ---------------------------------------------------------------------------------------------------
 
-    def _take_all(self, parsed: list[SSEEvent]) -> Iterable[StreamEvent]:
+    def _take_all(self, parsed: Iterable[bytes | None]) -> Iterable[StreamEvent]:
         events: list[StreamEvent] = []
-        for sse in parsed:
-            try:
-                self._take(sse.data, events)
-            except UnifiedLLMError as exc:
-                return _then_raise(events, exc)
+        try:
+            for data in parsed:
+                if data is not None:
+                    self._take(data, events)
+        except UnifiedLLMError as exc:
+            return _then_raise(events, exc)
         return events
 
     def _take(self, data: bytes, events: list[StreamEvent]) -> None:
-        if data == b"[DONE]":  # some servers end as OpenAI does
-            return
         try:
             event = _json.loads(data)
         except ValueError as exc:
+            if data == b"[DONE]":  # some servers end as OpenAI does
+                return
             raise unusable_body(
                 200, self._headers, data, provider=self._provider, why="a stream event that is not JSON"
             ) from exc
         if not isinstance(event, dict):
             return
-        match event.get("type"):
-            case "content_block_delta":
-                self._delta(event, events)
+        kind = event.get("type")
+        if kind == "content_block_delta":  # nearly every event of a long answer
+            self._delta(event, events)
+            return
+        match kind:
             case "content_block_start":
                 self._block_start(event, events)
             case "content_block_stop":

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from unified_llm import _json
-from unified_llm.codecs.openai_reading import arguments_text, call_extras, tool_call
+from unified_llm.codecs.openai_reading import arguments_text, call_extras, known_call_ids, tool_call
 from unified_llm.messages import ToolCall, new_id
+from unified_llm.requests import ChatRequest
 from unified_llm.stream import StreamEvent, ToolCallDelta, ToolCallStart
 
 __all__ = ["CallAssembler"]
@@ -50,13 +51,14 @@ class _Slot:
 
 
 class CallAssembler:
-    """Collects the calls of one answer. `taken` are ids that must not be used again."""
+    """Collects the calls of one answer. Ids that the history of `request` has are not used again."""
 
-    __slots__ = ("_slots", "_taken")
+    __slots__ = ("_request", "_slots", "_taken")
 
-    def __init__(self, taken: set[str]) -> None:
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
         self._slots: list[_Slot] = []
-        self._taken = taken
+        self._taken: set[str] | None = None  # read from the history when the first call comes: most answers have none
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -70,15 +72,21 @@ class CallAssembler:
         slot = self._find(raw.get("index"), wire_id, name, arguments)
         began = slot is None
         if slot is None:
-            slot = _Slot(next_part, raw.get("index"), wire_id, name)
-            if slot.id in self._taken:
-                slot.id = new_id()
-            self._taken.add(slot.id)
-            self._slots.append(slot)
+            slot = self._new_slot(next_part, raw.get("index"), wire_id, name)
         slot.name = slot.name or name
         slot.extras.update(call_extras(raw))
         self._tell(slot, arguments, events)
         return began
+
+    def _new_slot(self, part: int, index: Any, wire_id: str | None, name: str) -> _Slot:
+        if self._taken is None:
+            self._taken = known_call_ids(self._request)
+        slot = _Slot(part, index, wire_id, name)
+        if slot.id in self._taken:
+            slot.id = new_id()
+        self._taken.add(slot.id)
+        self._slots.append(slot)
+        return slot
 
     def _find(self, index: Any, wire_id: str | None, name: str, arguments: str) -> _Slot | None:
         """The call that a piece continues, or None when it begins one."""

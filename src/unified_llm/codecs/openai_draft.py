@@ -29,7 +29,7 @@ class Draft:
         profile = context.profile.for_model(request.model)
         self.profile: Profile = profile
         self.provider = context.provider
-        self.thinks = config.thinking is not False and config.effort != "none"
+        self.thinks = (config.thinking is None or bool(config.thinking)) and config.effort != "none"
         self.refused = profile.unsupported
         if self.thinks and profile.unsupported_while_thinking:
             self.refused = self.refused | profile.unsupported_while_thinking

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from unified_llm.codecs.openai_draft import Draft
+from unified_llm.codecs.openai_draft import DIALECT, Draft
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Audio, File, Image
 
@@ -30,8 +30,9 @@ def media_part(part: Image | Audio | File, where: str, draft: Draft) -> dict[str
     What the server does not take at all is replaced by a placeholder and recorded as lost; what it takes in another
     form only is an `InvalidMessageError`, because the caller can convert it.
     """
-    if part.native is not None and part.native.provider == draft.provider:
-        return dict(part.native.raw)
+    native = part.native
+    if native is not None and (native.dialect, native.provider) == (DIALECT, draft.provider):
+        return dict(native.raw)
     if part.data is None and part.url is None and part.file_id is None:
         raise InvalidMessageError(f"{where}: {part.path} was not read", hint="pass the bytes: data=...")
     if isinstance(part, Image):

@@ -68,7 +68,7 @@ def _unknown(name: str, config: ModelConfig, draft: Draft) -> None:
 
 def _put_thinking(body: Body, thinking: bool | int, effort: str | None, draft: Draft) -> None:
     profile = draft.profile
-    if thinking is False:
+    if not thinking:  # False, or a budget of nothing
         _switch(body, False, draft)
     elif thinking is True:
         if effort is None or profile.thinking != "effort":

@@ -17,7 +17,6 @@ from unified_llm.codecs.openai_reading import (
     content_pieces,
     finish_reason,
     is_complete,
-    known_call_ids,
     merge_details,
     message_extra,
     read_audio,
@@ -80,7 +79,7 @@ class OpenAIStreamDecoder:
         self._body = BodySniffer(headers, request, context, secrets)
         self._many = _asks_for_many(request)
         self._writer = PartWriter(think_tags=context.profile.think_tags, single=not self._many)
-        self._calls = CallAssembler(known_call_ids(request))
+        self._calls = CallAssembler(request)
         self._started = False
         self._model: str | None = None
         self._finish: str | None = None

@@ -22,8 +22,8 @@ from unified_llm.errors import ConfigurationError, InvalidRequestError, Unsuppor
 from unified_llm.profiles import PROFILES, ModelRule, Profile
 from unified_llm.providers.base import WireProvider
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
-from unified_llm.requests import ChatRequest
-from unified_llm.responses import ChatResponse, ModelInfo
+from unified_llm.requests import ChatRequest, EmbedRequest
+from unified_llm.responses import ChatResponse, Embeddings, ModelInfo
 from unified_llm.stream import StreamEvent
 
 __all__ = ["OpenAICompatibleProvider"]
@@ -46,7 +46,8 @@ class OpenAICompatibleProvider(WireProvider):
         max_connections, verify, proxy: see `HTTPDriver`.
 
     When a server refuses ``max_tokens`` and wants ``max_completion_tokens`` (or the other way round), or does not know
-    ``stream_options``, the call is sent once more without it, and the provider remembers that for the model.
+    ``stream_options`` or ``encoding_format``, the call is sent once more without it, and the provider remembers that
+    for the model.
 
     Raises:
         ConfigurationError: no base_url, an unknown profile, or another argument that cannot be used.
@@ -164,7 +165,29 @@ class OpenAICompatibleProvider(WireProvider):
     def _kind_of(self, request: ChatRequest) -> tuple[str, bool]:
         return request.model, request.config.max_tokens is not None
 
-    def _learn(self, error: InvalidRequestError, request: ChatRequest) -> bool:
+    # -- embeddings -------------------------------------------------------------------------------------------------
+
+    def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `LLMProvider.embed`."""
+        try:
+            return super().embed(request)
+        except InvalidRequestError as exc:
+            if not self._learn(exc, request):
+                raise
+        return super().embed(request)
+
+    async def embed_async(self, request: EmbedRequest) -> Embeddings:
+        """See `LLMProvider.embed_async`."""
+        try:
+            return await super().embed_async(request)
+        except InvalidRequestError as exc:
+            if not self._learn(exc, request):
+                raise
+        return await super().embed_async(request)
+
+    # -- learning ---------------------------------------------------------------------------------------------------
+
+    def _learn(self, error: InvalidRequestError, request: ChatRequest | EmbedRequest) -> bool:
         """Whether `error` taught how to ask this model; then the profile has one rule more."""
         changes = _lesson(error, self.context.profile.for_model(request.model), request)
         if not changes:
@@ -257,13 +280,16 @@ def _check_key(name: str, key: Secret | None, row: ProviderConfig, url: str, hea
         raise missing_key(name, row.env)
 
 
-def _lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest) -> dict[str, Any]:
+def _lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest | EmbedRequest) -> dict[str, Any]:
     """What a refusal says about the profile: fields to change, or nothing."""
     if error.status not in (400, 422):
         return {}
+    if isinstance(request, EmbedRequest):
+        refused = profile.embedding_base64 and re.search("encoding_format|base64", error.message)
+        return {"embedding_base64": False} if refused else {}
     sent = profile.max_tokens_field
-    refused = isinstance(error, UnsupportedOptionError) or _OTHER_LIMIT[sent] in error.message
-    if request.config.max_tokens is not None and refused and re.search(rf"\b{sent}\b", error.message):
+    unknown = isinstance(error, UnsupportedOptionError) or _OTHER_LIMIT[sent] in error.message
+    if request.config.max_tokens is not None and unknown and re.search(rf"\b{sent}\b", error.message):
         return {"max_tokens_field": _OTHER_LIMIT[sent]}
     if request.stream and profile.stream_usage and "stream_options" in error.message:
         return {"stream_usage": False}
