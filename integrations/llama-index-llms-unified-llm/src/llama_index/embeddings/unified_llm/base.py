@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.bridge.pydantic import Field, PrivateAttr, SecretStr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
-import unified_llm as core
+from llama_index.llms.unified_llm.shared import SharedClient
 
 __all__ = ["UnifiedLLMEmbedding"]
 
 
-class UnifiedLLMEmbedding(BaseEmbedding):
+class UnifiedLLMEmbedding(BaseEmbedding, SharedClient):
     """Vectors of any provider: ``UnifiedLLMEmbedding("local:")``, ``"openai:text-embedding-3-small"``.
 
     Making one needs no key, package or network. `query_instruction` and `text_instruction` are put before queries
@@ -22,61 +22,32 @@ class UnifiedLLMEmbedding(BaseEmbedding):
     """
 
     model_name: str = Field(default="", description="Model id or provider:model; empty detects what is available.")
-    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False, description="Key of that provider.")
-    base_url: str | None = Field(default=None, description="Address of the server.")
     dimensions: int | None = Field(default=None, description="Length of the vectors, where the model can shorten them.")
-    timeout: float | None = Field(default=None, description="Seconds without progress.")
     query_instruction: str = Field(default="", description="Put before each query.")
     text_instruction: str = Field(default="", description="Put before each text.")
     max_concurrency: int = Field(default=8, gt=0, description="Most requests in flight per event loop.")
     embed_batch_size: int = Field(default=100, gt=0, le=2048, description="Most texts per request.")
-    client_options: dict[str, Any] = Field(
-        default_factory=dict, exclude=True, repr=False, description="More keywords of unified_llm.UnifiedLLM."
-    )
 
-    _client: core.UnifiedLLM | None = PrivateAttr(default=None)
     _gates: Any = PrivateAttr(default=None)
 
     def __init__(self, model_name: str = "", **kwargs: Any) -> None:
         super().__init__(model_name=model_name, **kwargs)
 
     @classmethod
-    def from_client(cls, client: core.UnifiedLLM, **kwargs: Any) -> Self:
-        """Use an existing core client."""
-        embedding = cls(**kwargs)
-        embedding._client = client
-        return embedding
-
-    @classmethod
     def class_name(cls) -> str:
         """Name LlamaIndex stores with serialised components."""
         return "UnifiedLLMEmbedding"
 
-    @property
-    def client(self) -> core.UnifiedLLM:
-        """The core client, created on first use."""
-        if self._client is None:
-            self._client = core.UnifiedLLM(
-                model=self.model_name or None,
-                embed_model=self.model_name or None,
-                api_key=self.api_key,
-                base_url=self.base_url,
-                timeout=self.timeout,
-                **self.client_options,
-            )
-        return self._client
+    def _models(self) -> dict[str, Any]:
+        name = self.model_name or None
+        return {"model": name, "embed_model": name}
 
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        copy = type(self)(**{name: getattr(self, name) for name in type(self).model_fields})
-        copy._client = self._client
-        return copy
-
-    def __getstate__(self) -> dict[str, Any]:
-        held, self._client, self._gates = (self._client, self._gates), None, None
+    def __getstate__(self) -> dict[Any, Any]:
+        gates, self._gates = self._gates, None
         try:
             return super().__getstate__()
         finally:
-            self._client, self._gates = held
+            self._gates = gates
 
     def _gate(self) -> asyncio.Semaphore:
         """LlamaIndex starts every batch at once: this keeps 2,000 texts from being 20 simultaneous requests."""

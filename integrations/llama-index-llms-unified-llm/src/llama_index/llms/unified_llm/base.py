@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     ToolCallBlock,
 )
-from llama_index.core.bridge.pydantic import Field, PrivateAttr, SecretStr
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
@@ -26,6 +26,7 @@ from llama_index.core.program.streaming_utils import process_streaming_content_i
 
 import unified_llm as core
 from llama_index.llms.unified_llm.from_core import StreamAssembler, from_core_response
+from llama_index.llms.unified_llm.shared import SharedClient
 from llama_index.llms.unified_llm.to_core import to_core_messages
 from unified_llm.schemas import normalize_response_format
 
@@ -41,7 +42,7 @@ UNKNOWN_CONTEXT_WINDOW = 8192
 MOST_OUTPUT = 4096
 
 
-class UnifiedLLM(FunctionCallingLLM):
+class UnifiedLLM(FunctionCallingLLM, SharedClient):
     """Any model behind one class: ``"claude:claude-sonnet-5-5"``, ``"lmstudio:qwen/qwen3-8b"``, ``"local:"``.
 
     Making one needs no key, package or network: the core client is created at the first call. Share a client with
@@ -49,59 +50,22 @@ class UnifiedLLM(FunctionCallingLLM):
     """
 
     model: str | None = Field(default=None, description="Model id or provider:model; None detects what is available.")
-    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False, description="Key of that provider.")
-    base_url: str | None = Field(default=None, description="Address of the server.")
     temperature: float | None = Field(default=None, description="Sent only when set.")
     max_tokens: int | None = Field(default=None, description="Most output tokens.")
-    timeout: float | None = Field(default=None, description="Seconds without progress.")
     context_window: int | None = Field(default=None, description="Tokens; used to size prompts.")
     is_function_calling_model: bool = Field(default=True, description="Whether agents may use native tool calls.")
     additional_kwargs: dict[str, Any] = Field(default_factory=dict, description="More options of every call.")
-    client_options: dict[str, Any] = Field(
-        default_factory=dict, exclude=True, repr=False, description="More keywords of unified_llm.UnifiedLLM."
-    )
-
-    _client: core.UnifiedLLM | None = PrivateAttr(default=None)
 
     def __init__(self, model: str | None = None, **kwargs: Any) -> None:
         super().__init__(model=model, **kwargs)
-
-    @classmethod
-    def from_client(cls, client: core.UnifiedLLM, **kwargs: Any) -> Self:
-        """Use an existing core client, for example one shared with other frameworks."""
-        llm = cls(**kwargs)
-        llm._client = client
-        return llm
 
     @classmethod
     def class_name(cls) -> str:
         """Name LlamaIndex stores with serialised components."""
         return "UnifiedLLM"
 
-    @property
-    def client(self) -> core.UnifiedLLM:
-        """The core client, created on first use."""
-        if self._client is None:
-            self._client = core.UnifiedLLM(
-                model=self.model,
-                api_key=self.api_key,
-                base_url=self.base_url,
-                timeout=self.timeout,
-                **self.client_options,
-            )
-        return self._client
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        copy = type(self)(**{name: getattr(self, name) for name in type(self).model_fields})
-        copy._client = self._client
-        return copy
-
-    def __getstate__(self) -> dict[str, Any]:
-        client, self._client = self._client, None  # it holds connections; the copy makes its own
-        try:
-            return super().__getstate__()
-        finally:
-            self._client = client
+    def _models(self) -> dict[str, Any]:
+        return {"model": self.model}
 
     @property
     def metadata(self) -> LLMMetadata:
