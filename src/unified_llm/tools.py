@@ -25,6 +25,7 @@ class Tool:
         function: the callable behind it, when there is one (never sent).
         strict: ask for arguments that follow the schema exactly, where the provider can.
         native: a provider-defined tool, passed through as it is (web search, code execution...).
+        extras: fields that only one provider has for its tools (``cache_control``, ``defer_loading``...), sent by it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Tool:
     function: Callable[..., Any] | None = field(default=None, repr=False)
     strict: bool | None = None
     native: Mapping[str, Any] | None = None
+    extras: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The tool in the OpenAI chat shape."""
@@ -45,7 +47,8 @@ class Tool:
         }
         if self.strict is not None:
             function["strict"] = self.strict
-        return {"type": "function", "function": function}
+        tool = {"type": "function", "function": function}
+        return tool | {"extras": dict(self.extras)} if self.extras else tool
 
     @classmethod
     def from_function(
@@ -109,7 +112,7 @@ def _from_mapping(tool: Mapping[str, Any]) -> Tool:
     if type(inner) is dict and len(inner) == 3 and tool.get("type") == "function":  # what nearly every tool looks like
         name, description, schema = inner.get("name"), inner.get("description"), inner.get("parameters")
         if type(name) is str and name and type(description) is str and type(schema) is dict and schema:
-            return Tool(name, description, schema)
+            return Tool(name, description, schema, extras=tool.get("extras") if len(tool) > 2 else None)
     body: Mapping[str, Any] = inner if tool.get("type") == "function" and isinstance(inner, (dict, Mapping)) else tool
     schema = body.get("parameters", body.get("input_schema", body.get("inputSchema")))
     kind = tool.get("type")
@@ -125,7 +128,18 @@ def _from_mapping(tool: Mapping[str, Any]) -> Tool:
         description=body.get("description") or "",
         parameters=schema or {"type": "object", "properties": {}},
         strict=body.get("strict"),
+        extras=tool.get("extras") or _own_fields(tool),
     )
+
+
+def _own_fields(tool: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an Anthropic tool has besides its definition (cache_control, defer_loading...)."""
+    if "input_schema" not in tool:
+        return None
+    return {k: v for k, v in tool.items() if k not in _ANTHROPIC_DEFINITION} or None
+
+
+_ANTHROPIC_DEFINITION = frozenset({"name", "description", "input_schema", "strict", "type"})
 
 
 @dataclass(frozen=True, slots=True)

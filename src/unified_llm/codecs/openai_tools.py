@@ -52,6 +52,8 @@ def _tool(tool: Tool, draft: Draft) -> Body:
             function["strict"] = tool.strict
         else:
             draft.drop("strict", f"{draft.provider} does not know strict tools")
+    if tool.extras:
+        draft.change(f"tools[{tool.name}]", f"sent without {', '.join(tool.extras)}: another provider's own fields")
     return {"type": "function", "function": function}
 
 
