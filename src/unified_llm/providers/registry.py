@@ -248,7 +248,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
     ),
     "local": ProviderConfig(
         "unified_llm.providers.local:LocalProvider",
-        description="GGUF models found on this machine, run inside this process by llama.cpp",
+        description="GGUF models found on this machine, run by llama.cpp without a server",
     ),
     "offline": ProviderConfig(
         "unified_llm.providers.offline:OfflineProvider",
