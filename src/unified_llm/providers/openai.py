@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, cast
-from urllib.parse import urlsplit
 
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
 from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
 from unified_llm.codecs.openai_models import OpenAIModelsCodec
-from unified_llm.credentials import Secret, find_key, missing_key
+from unified_llm.credentials import find_key
 from unified_llm.drivers.http import MAX_CONNECTIONS, HTTPDriver
-from unified_llm.drivers.urls import is_loopback, normalize_base_url
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
-from unified_llm.profiles import PROFILES, ModelRule, Profile
+from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.base import WireProvider
+from unified_llm.providers.openai_setup import auth_header, check_key, resolve_base_url, resolve_profile
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, ModelInfo
@@ -73,21 +71,21 @@ class OpenAICompatibleProvider(WireProvider):
         proxy: str | None = None,
     ) -> None:
         row = PROVIDER_CONFIGS.get(name) or ProviderConfig(type(self))
-        known = _profile(profile if profile is not None else row.profile, name)
+        known = resolve_profile(profile if profile is not None else row.profile, name)
         self.name = name  # type: ignore[misc]  # this one class serves many names
-        self.base_url = _base_url(name, base_url, row, known)
+        self.base_url = resolve_base_url(name, base_url, row, known)
         self._key = find_key(name, api_key, row.env)
         self._default_model = default_model or row.default_model
         self._default_embedding_model = default_embedding_model or row.default_embedding_model
         self.cost_per_call = 0.0 if known.free else None
         self._proven: set[tuple[str, bool]] = set()
         own_headers = {k.lower(): v for k, v in (headers or {}).items()}
-        _check_key(name, self._key, row, self.base_url, own_headers)
+        check_key(name, self._key, row, self.base_url, own_headers)
         super().__init__(
             context=CodecContext(name, known),
             driver=HTTPDriver(
                 self.base_url,
-                headers=_auth(self._key, known) | own_headers,
+                headers=auth_header(self._key, known) | own_headers,
                 timeout=timeout,
                 transport=transport,
                 max_connections=max_connections,
@@ -236,48 +234,6 @@ class OpenAICompatibleProvider(WireProvider):
 def _generator(events: AsyncIterator[StreamEvent]) -> AsyncGenerator[StreamEvent, None]:
     """The base class streams with a generator, which has to be closed; its type promises an iterator only."""
     return cast("AsyncGenerator[StreamEvent, None]", events)
-
-
-def _profile(wanted: Profile | str, name: str) -> Profile:
-    if isinstance(wanted, Profile):
-        return wanted
-    known = PROFILES.get(wanted)
-    if known is None:
-        raise ConfigurationError(
-            f"unknown profile {wanted!r}", provider=name, hint=f"known: {', '.join(PROFILES)}; or pass a Profile"
-        )
-    return known
-
-
-def _base_url(name: str, given: str | None, row: ProviderConfig, profile: Profile) -> str:
-    """The address to talk to: argument, variable, row; a bare host gets the path that such servers have."""
-    variable = os.environ.get(row.base_url_env, "").strip() if row.base_url_env else ""
-    url = (given or "").strip() or variable or row.base_url
-    if not url:
-        or_set = f", or set {row.base_url_env}" if row.base_url_env else ""
-        raise ConfigurationError(
-            f"{name} needs the address of a server",
-            provider=name,
-            hint=f"pass base_url=..., for example base_url='http://127.0.0.1:8080/v1'{or_set}",
-        )
-    url = normalize_base_url(url)
-    return f"{url}/{profile.base_path}" if profile.base_path and not urlsplit(url).path else url
-
-
-def _auth(key: Secret | None, profile: Profile) -> dict[str, str]:
-    """The header with the key; none without a key, because an empty bearer is an error to many servers."""
-    if key is None:
-        return {}
-    value = key.get_secret_value()
-    return {"authorization": f"Bearer {value}"} if profile.auth == "bearer" else {profile.auth: value}
-
-
-def _check_key(name: str, key: Secret | None, row: ProviderConfig, url: str, headers: Mapping[str, str]) -> None:
-    """A service that needs a key needs it here, unless the address is this machine or the headers carry one."""
-    if not row.needs_key or key is not None or is_loopback(urlsplit(url).hostname or ""):
-        return
-    if not headers.keys() & {"authorization", "api-key", "x-api-key"}:
-        raise missing_key(name, row.env)
 
 
 def _lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest | EmbedRequest) -> dict[str, Any]:

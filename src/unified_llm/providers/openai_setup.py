@@ -1,0 +1,65 @@
+"""How a provider of the OpenAI dialect is set up: profile, address and key, each from the places it may come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from unified_llm.credentials import Secret, missing_key
+from unified_llm.drivers.urls import is_loopback, normalize_base_url
+from unified_llm.errors import ConfigurationError
+from unified_llm.profiles import PROFILES, Profile
+from unified_llm.providers.registry import ProviderConfig
+
+__all__ = ["auth_header", "check_key", "resolve_base_url", "resolve_profile"]
+
+
+def resolve_profile(wanted: Profile | str, name: str) -> Profile:
+    """The profile itself, or the row of that name. Raises `ConfigurationError` for an unknown name."""
+    if isinstance(wanted, Profile):
+        return wanted
+    known = PROFILES.get(wanted)
+    if known is None:
+        raise ConfigurationError(
+            f"unknown profile {wanted!r}", provider=name, hint=f"known: {', '.join(PROFILES)}; or pass a Profile"
+        )
+    return known
+
+
+def resolve_base_url(name: str, given: str | None, row: ProviderConfig, profile: Profile) -> str:
+    """The address to talk to: argument, variable, row; a bare host gets the path that such servers have.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be used.
+    """
+    variable = os.environ.get(row.base_url_env, "").strip() if row.base_url_env else ""
+    url = (given or "").strip() or variable or row.base_url
+    if not url:
+        or_set = f", or set {row.base_url_env}" if row.base_url_env else ""
+        raise ConfigurationError(
+            f"{name} needs the address of a server",
+            provider=name,
+            hint=f"pass base_url=..., for example base_url='http://127.0.0.1:8080/v1'{or_set}",
+        )
+    url = normalize_base_url(url)
+    return f"{url}/{profile.base_path}" if profile.base_path and not urlsplit(url).path else url
+
+
+def auth_header(key: Secret | None, profile: Profile) -> dict[str, str]:
+    """The header with the key; none without a key, because an empty bearer is an error to many servers."""
+    if key is None:
+        return {}
+    value = key.get_secret_value()
+    return {"authorization": f"Bearer {value}"} if profile.auth == "bearer" else {profile.auth: value}
+
+
+def check_key(name: str, key: Secret | None, row: ProviderConfig, url: str, headers: Mapping[str, str]) -> None:
+    """Raise `MissingCredentialError` when the service needs a key and there is none.
+
+    An address on this machine needs none, and the caller's own headers may carry it.
+    """
+    if not row.needs_key or key is not None or is_loopback(urlsplit(url).hostname or ""):
+        return
+    if not headers.keys() & {"authorization", "api-key", "x-api-key"}:
+        raise missing_key(name, row.env)
