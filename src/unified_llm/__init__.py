@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         ToolResult,
     )
     from unified_llm.messages import ToolResult as ToolCallResult
-    from unified_llm.policy import BreakerSettings, Limits, RetryPolicy
+    from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy
     from unified_llm.providers.base import LLMProvider
     from unified_llm.providers.claude import ClaudeProvider
     from unified_llm.providers.lmstudio import LMStudioProvider
@@ -108,7 +108,7 @@ _HOMES: dict[str, str] = {
     "messages": "Audio File Image Message MessageRole Native Opaque Origin Part Text Thinking ToolCall ToolResult",
     "costs": "Budget BudgetExceeded Ledger Price PriceTable Totals UsageRecord",
     "credentials.manager": "CredentialManager CredentialSource",
-    "policy": "BreakerSettings Limits RetryPolicy",
+    "policy": "BreakerSettings Deployment Limits RetryPolicy",
     "providers.base": "LLMProvider",
     "providers.claude": "ClaudeProvider",
     "providers.lmstudio": "LMStudioProvider",
@@ -152,6 +152,7 @@ __all__ = [
     "ConversationManager",
     "CredentialManager",
     "CredentialSource",
+    "Deployment",
     "EmbedRequest",
     "Embedding",
     "Embeddings",

@@ -20,7 +20,7 @@ from unified_llm.detection import Detection
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
-from unified_llm.policy import BreakerSettings, Limits, RetryPolicy, Send, Target
+from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy, Send, Strategy, Target
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
 from unified_llm.providers.base import LLMProvider
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
@@ -37,6 +37,9 @@ Messages: TypeAlias = Union[
     str, Message, Mapping[str, Any], Sequence[Union[Message, Mapping[str, Any], ChatResponse, str]]
 ]
 Tools: TypeAlias = Union[Iterable[ToolLike], None]
+
+_TYPICAL = Usage(3000, 1000)
+"""What the prices of deployments are compared for: prompts are longer than answers."""
 
 
 class UnifiedLLM:
@@ -56,6 +59,10 @@ class UnifiedLLM:
         max_retries: attempts after the first on failures that may pass, per target; default 2.
         deadline: most seconds for a whole call, retries and fallbacks included; None for no limit.
         retry: the whole `RetryPolicy`, when these two are not enough.
+        deployments: a name to the `Deployment`s behind it; a call whose model is that name asks one of them, and the
+            others when it fails.
+        strategy: which of them is asked first: "weighted" (drawn by weight), "least_busy", "latency" (the fastest of
+            the last minute), "cost" (the cheapest), or "order" (as given).
         breaker: leave a target alone after so many failures in a row; None (default) for never.
         limits: provider name to its `Limits`, shared by everybody who uses this client.
         fallback_after_delivery: start over on the next target when a stream breaks after its first delta.
@@ -93,6 +100,8 @@ class UnifiedLLM:
         max_retries: int | None = None,
         deadline: float | None = None,
         retry: RetryPolicy | None = None,
+        deployments: Mapping[str, Sequence[Deployment | str]] | None = None,
+        strategy: Strategy = "weighted",
         breaker: BreakerSettings | None = None,
         limits: Mapping[str, Limits] | None = None,
         fallback_after_delivery: bool = False,
@@ -103,14 +112,17 @@ class UnifiedLLM:
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
         self.config = config or ModelConfig()
+        self.prices = prices or PriceTable()
         self._router = self._router_type(
             provider,
             model=model or self.config.model_name,
             embed_model=embed_model,
             options={k: v for k, v in given.items() if v is not None},
             config_path=config_path,
+            deployments=deployments,
+            strategy=strategy,
+            cost=lambda provider, model: self.prices.cost(provider, model, _TYPICAL),
         )
-        self.prices = prices or PriceTable()
         self.usage = Ledger(on_usage)
         self._fallbacks = (fallbacks,) if isinstance(fallbacks, str) else tuple(fallbacks)
         for fallback in self._fallbacks:
@@ -122,7 +134,7 @@ class UnifiedLLM:
                 {self._router.check(f"{name}:"): limit for name, limit in (limits or {}).items()},
                 fallback_after_delivery,
             ),
-            [self.usage, *hooks],
+            [self.usage, *([self._router.balancer] if deployments else []), *hooks],
         )
         self._timeout = timeout
         self._warned: set[tuple[str | None, str]] = set()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unified_llm._optional import installed
 from unified_llm.credentials import ConfigFileSource, EnvironmentSource, KeyringSource, find_key
 from unified_llm.detection import Detection, detect, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
-from unified_llm.policy import Target
+from unified_llm.policy import Balancer, Deployment, Member, Strategy, Target
+from unified_llm.profiles import profile_named
 from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.guard import require_allowed
 from unified_llm.providers.registry import (
@@ -63,6 +64,9 @@ class Router:
         embed_model: str | None,
         options: dict[str, Any],
         config_path: str | os.PathLike[str] | None = None,
+        deployments: Mapping[str, Sequence[Deployment | str]] | None = None,
+        strategy: Strategy = "weighted",
+        cost: Callable[[str, str], float | None] = lambda provider, model: None,
     ) -> None:
         self._lock = threading.RLock()
         self._instances: dict[str, LLMProvider] = {}
@@ -73,7 +77,35 @@ class Router:
         self.detection: Detection | None = None
         self.model: str | None = model
         self._current: str | None = None
+        self._deployed: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self._price = cost
+        pools = {name: self._pool(name, given) for name, given in (deployments or {}).items()}
+        self.balancer = Balancer(pools, strategy, cost=self._cost_of)
         self._choose(provider, options)
+
+    def _pool(self, name: str, given: Sequence[Deployment | str]) -> tuple[Member, ...]:
+        """The members of the deployments called `name`. Their options are kept here, under their targets' keys."""
+        if ":" in name or canonical_name(name) is not None:
+            raise ConfigurationError(f"{name!r} cannot name deployments", hint="take a name that is no provider's")
+        deployments = [Deployment(one) if isinstance(one, str) else one for one in given]
+        if not deployments:
+            raise ConfigurationError(f"there are no deployments in {name!r}", hint="give Deployment('provider:model')")
+        members = []
+        for position, one in enumerate(deployments):
+            provider, model = split_model_ref(one.ref)
+            if provider is None:
+                raise unknown_provider(one.ref.partition(":")[0])
+            key = f"{name}/{position}"
+            self._deployed[key] = (provider, one.options)
+            members.append(Member(Target(key, provider, model), one.weight))
+        return tuple(members)
+
+    def _cost_of(self, target: Target) -> float | None:
+        """USD of a call, to compare targets: 0 where the user runs the engine, None where the price is not known."""
+        config = PROVIDER_CONFIGS[target.provider]
+        if target.provider in ("local", "offline") or profile_named(config.profile).free:
+            return 0.0
+        return self._price(target.provider, target.model or config.default_model or "")
 
     def _choose(self, provider: str | LLMProvider | type[LLMProvider], options: dict[str, Any]) -> None:
         from_model, self.model = split_model_ref(self.model)
@@ -125,6 +157,8 @@ class Router:
         if known is not None:
             return known
         with self._lock:
+            if name in self._deployed:
+                return self._deployment(name)
             wanted = self.current_name() if name is None else canonical_name(name)
             if wanted is None:
                 raise unknown_provider(str(name))
@@ -133,12 +167,22 @@ class Router:
             require_allowed(wanted)
             return self._instances[wanted]
 
+    def _deployment(self, key: str) -> LLMProvider:
+        """The instance of a deployment, which is its own: so are its credentials and its connections."""
+        name, options = self._deployed[key]
+        require_allowed(name)
+        if key not in self._instances:
+            # The client's own options, its key among them, belong to the address they were given for.
+            settings = options if "base_url" in options else {**self._settings(name), **options}
+            self._instances[key] = create_provider(name, **settings)
+        return self._instances[key]
+
     def _known(self, name: str | None) -> LLMProvider | None:
         """The instance that is there already, if it may be used now."""
         key = name or self._current or ""
         known = self._instances.get(key)
         if known is not None:
-            require_allowed(key)
+            require_allowed(self._deployed[key][0] if key in self._deployed else key)
         return known
 
     def _settings(self, name: str) -> dict[str, Any]:
@@ -186,7 +230,11 @@ class Router:
         Raises:
             UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider.
         """
-        return tuple(self._target(r) for r in (ref, *fallbacks))
+        return tuple(target for r in (ref, *fallbacks) for target in self._targets(r))
+
+    def _targets(self, ref: str | None) -> tuple[Target, ...]:
+        name = ref or self.model or ""
+        return self.balancer.targets(name) if name in self.balancer.pools else (self._target(ref),)
 
     def _target(self, ref: str | None) -> Target:
         name, model = self._split(ref)
@@ -195,7 +243,7 @@ class Router:
 
     async def targets_async(self, ref: str | None, fallbacks: Iterable[str] = ()) -> tuple[Target, ...]:
         """`targets`, without blocking the event loop."""
-        if self._current is None:
+        if self._current is None or (self.balancer.pools and self.balancer.strategy == "cost"):  # reads the prices
             return await asyncio.to_thread(self.targets, ref, fallbacks)
         return self.targets(ref, fallbacks)
 
@@ -230,6 +278,11 @@ class Router:
 
     def embed_target(self, ref: str | None) -> tuple[LLMProvider, Target]:
         """Provider and target of embeddings: `ref`, else the client's embed_model, else the provider's default."""
+        if (ref or self.embed_model) in self.balancer.pools:
+            raise UnsupportedOptionError(
+                f"{ref or self.embed_model!r} names deployments, which answer chats only",
+                hint="name one model for embeddings: provider:model",
+            )
         name, model = self._split_ref(ref or self.embed_model)
         provider = self.provider(name)
         key = name or self.current_name()

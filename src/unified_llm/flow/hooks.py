@@ -25,6 +25,7 @@ class CallInfo:
     Attributes:
         operation: chat, stream or embed.
         provider, model: the target asked now (they change with a fallback).
+        target: key of that target: the provider's name, or ``name/0`` for the first deployment of ``name``.
         label: the application's own name for the call (``chat(..., label="summary")``), or None.
         attempt: 0 for the first request to this target.
         state: a place for hooks to keep things between calls to them (spans, times).
@@ -35,7 +36,8 @@ class CallInfo:
     model: str | None = None
     label: str | None = None
     attempt: int = 0
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[Any, Any] = field(default_factory=dict)
+    target: str = ""
 
 
 class Hooks(Protocol):

@@ -284,8 +284,9 @@ class Flow:
 
 
 def _retarget(info: CallInfo, step: Send) -> bool:
-    changed = (info.provider, info.model) != (step.target.provider, step.target.model)
-    info.provider, info.model, info.attempt = step.target.provider, step.target.model, step.attempt
+    target = step.target
+    changed = (info.target, info.model) != (target.key, target.model)
+    info.target, info.provider, info.model, info.attempt = target.key, target.provider, target.model, step.attempt
     return changed
 
 

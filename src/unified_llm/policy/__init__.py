@@ -4,20 +4,25 @@ The heart is `plan`, a generator that says "send to that target" or "wait so lon
 façade drives it with a few lines, sync or async; the tests drive it with a virtual clock.
 """
 
+from unified_llm.policy.balance import Balancer, Deployment, Member, Strategy
 from unified_llm.policy.breaker import BreakerSettings, CircuitBreaker
 from unified_llm.policy.limits import Limits, TokenBucket
 from unified_llm.policy.plan import Outcome, Send, Step, Target, Wait, plan
 from unified_llm.policy.retry import RetryBudget, RetryPolicy
 
 __all__ = [
+    "Balancer",
     "BreakerSettings",
     "CircuitBreaker",
+    "Deployment",
     "Limits",
+    "Member",
     "Outcome",
     "RetryBudget",
     "RetryPolicy",
     "Send",
     "Step",
+    "Strategy",
     "Target",
     "TokenBucket",
     "Wait",

@@ -21,7 +21,7 @@ from unified_llm.policy.breaker import CircuitBreaker
 from unified_llm.policy.retry import RetryBudget, RetryPolicy, pause_before
 from unified_llm.responses import Attempt
 
-__all__ = ["Outcome", "Send", "Step", "Target", "Wait", "plan"]
+__all__ = ["Outcome", "Send", "Step", "Target", "Wait", "is_the_targets_fault", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class Target:
 
     @property
     def name(self) -> str:
-        """``provider:model``, for messages."""
-        return f"{self.provider}:{self.model or ''}"
+        """``provider:model``, and which deployment, for messages."""
+        deployment = f" ({self.key})" if self.key != self.provider else ""
+        return f"{self.provider}:{self.model or ''}{deployment}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _ask(run: _Run, target: Target, breaker: CircuitBreaker | None) -> Generator
             if breaker is not None:
                 breaker.succeeded()
             return outcome
-        if breaker is not None and _is_the_targets_fault(error):
+        if breaker is not None and is_the_targets_fault(error):
             breaker.failed(run.clock())
         run.attempts.append(_attempt(target, error))
         pause = None if outcome.delivered else pause_before(run.retry, error, tries, run.random, run.left())
@@ -166,7 +167,8 @@ def _attempt(target: Target, error: UnifiedLLMError) -> Attempt:
     return Attempt(target.provider, target.model, type(error).__name__, error.message, error.status)
 
 
-def _is_the_targets_fault(error: UnifiedLLMError) -> bool:
+def is_the_targets_fault(error: UnifiedLLMError) -> bool:
+    """Whether an error says something about the target, not about the request."""
     return error.retryable or isinstance(error, AuthenticationError)
 
 

@@ -1,0 +1,175 @@
+"""Several deployments of one model behind one name: which to ask first. The rest follow as fallbacks."""
+
+from __future__ import annotations
+
+import random as _random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+from unified_llm.credentials import secret
+from unified_llm.errors import ConfigurationError, UnifiedLLMError
+from unified_llm.policy.plan import Target, is_the_targets_fault
+
+__all__ = ["Balancer", "Deployment", "Load", "Member", "Strategy", "ordered"]
+
+Strategy: TypeAlias = Literal["order", "weighted", "least_busy", "latency", "cost"]
+
+FORGET = 60.0
+"""Seconds a measured latency counts: then the target is tried again, as its slowness may have passed."""
+PENALTY = 60.0
+"""Seconds that a failure counts as, where the fastest is asked first: failing quickly is not being fast."""
+SMOOTHING = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One endpoint that serves a model.
+
+    Attributes:
+        ref: ``provider:model``.
+        weight: its share of the calls, relative to the others; 0: only when the others fail.
+        options: keywords of the provider's constructor for this endpoint alone (api_key, base_url, timeout...).
+            With a `base_url` of its own it gets none of the client's options, the key included.
+    """
+
+    ref: str
+    weight: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.weight, (int, float)) and 0 <= self.weight < float("inf")):
+            raise ConfigurationError(f"the weight of {self.ref} must be a number from 0, and is {self.weight!r}")
+        if "api_key" in self.options:  # from here on it cannot be printed or pickled
+            options = {**self.options, "api_key": secret(self.options["api_key"])}
+            object.__setattr__(self, "options", options)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One deployment, resolved: its target and its share."""
+
+    target: Target
+    weight: float = 1.0
+
+
+@dataclass(slots=True)
+class Load:
+    """What is known of a target: calls in flight, and the smoothed seconds to an answer, measured at `measured`."""
+
+    in_flight: int = 0
+    seconds: float | None = None
+    measured: float = 0.0
+
+    def note(self, seconds: float, now: float) -> None:
+        """Take one measurement into account."""
+        if self.seconds is None or now - self.measured > FORGET:
+            self.seconds = seconds
+        else:
+            self.seconds += SMOOTHING * (seconds - self.seconds)
+        self.measured = now
+
+
+def ordered(
+    strategy: Strategy,
+    members: Sequence[Member],
+    loads: Mapping[str, Load],
+    *,
+    now: float,
+    random: Callable[[], float],
+    cost: Callable[[Target], float | None],
+) -> tuple[Target, ...]:
+    """The targets in the order in which to ask them. Pure: `random` gives numbers in [0, 1), `now` is in seconds.
+
+    Ties are drawn by weight; members of weight 0 come last, whatever the strategy (but for "order").
+    """
+    if strategy == "order":
+        return tuple(m.target for m in members)
+    drawn = sorted(members, key=lambda m: random() ** (1 / m.weight) if m.weight else -1.0, reverse=True)
+    rank: Callable[[Member], float]
+    if strategy == "least_busy":
+        rank = lambda m: _load(loads, m).in_flight / (m.weight or 1.0)  # noqa: E731  # one of three
+    elif strategy == "latency":
+        rank = lambda m: _seconds(_load(loads, m), now)  # noqa: E731
+    elif strategy == "cost":
+        rank = lambda m: _or_last(cost(m.target))  # noqa: E731
+    else:
+        rank = lambda _: 0.0  # noqa: E731
+    return tuple(m.target for m in sorted(drawn, key=lambda m: (m.weight == 0, rank(m))))
+
+
+def _load(loads: Mapping[str, Load], member: Member) -> Load:
+    return loads.get(member.target.key) or Load()
+
+
+def _seconds(load: Load, now: float) -> float:
+    """Unmeasured (or long ago) comes first, so that every deployment is measured; one trial at a time."""
+    if load.seconds is None or not 0 <= now - load.measured <= FORGET:
+        return -1.0 if load.in_flight == 0 else PENALTY
+    return load.seconds
+
+
+def _or_last(cost: float | None) -> float:
+    return float("inf") if cost is None else cost
+
+
+class Balancer:
+    """Orders the targets of each name, and watches the calls to learn about them: a hook. Thread-safe."""
+
+    def __init__(
+        self,
+        pools: Mapping[str, Sequence[Member]],
+        strategy: Strategy,
+        *,
+        cost: Callable[[Target], float | None],
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        if strategy not in get_args(Strategy):
+            raise ConfigurationError(f"unknown strategy {strategy!r}", hint=f"one of {', '.join(get_args(Strategy))}")
+        self.strategy = strategy
+        self.pools = pools
+        self._cost, self._clock, self._random = cost, clock, random
+        self._loads = {m.target.key: Load() for pool in pools.values() for m in pool}
+        self._lock = threading.Lock()
+
+    def targets(self, name: str) -> tuple[Target, ...]:
+        """The targets of a call to `name`, the one to ask first first."""
+        return ordered(
+            self.strategy, self.pools[name], self._loads, now=self._clock(), random=self._random, cost=self._cost
+        )
+
+    def on_request(self, info: Any) -> None:
+        """A request begins (the client calls this)."""
+        load = self._loads.get(info.target)
+        if load is not None:
+            with self._lock:
+                load.in_flight += 1
+            info.state[self] = (load, self._clock())
+
+    def on_error(self, info: Any, error: BaseException) -> None:
+        """A request failed (the client calls this). Only what is the target's fault counts against it."""
+        fault = isinstance(error, UnifiedLLMError) and is_the_targets_fault(error)
+        self._ended(info, PENALTY if fault else None)
+
+    def on_response(self, info: Any, response: Any) -> None:
+        """A request was answered (the client calls this). For a stream the time to its first token counts."""
+        if self in info.state:
+            elapsed = self._clock() - info.state[self][1]
+            first = getattr(response, "time_to_first_token", None) if info.operation == "stream" else None
+            self._ended(info, elapsed if first is None else first)
+
+    def on_end(self, info: Any) -> None:
+        """A call is over (the client calls this)."""
+        self._ended(info, None)
+
+    def _ended(self, info: Any, seconds: float | None) -> None:
+        load, _ = info.state.pop(self, (None, 0.0))
+        if load is None:
+            return
+        with self._lock:
+            load.in_flight -= 1
+            if seconds is not None:
+                load.note(seconds, self._clock())
