@@ -9,7 +9,7 @@ from unified_llm import _json
 from unified_llm.codecs import anthropic_options as options
 from unified_llm.codecs.anthropic_models import ClaudeFamily, family_of
 from unified_llm.codecs.anthropic_notes import Notes
-from unified_llm.codecs.anthropic_parts import PartEncoder
+from unified_llm.codecs.anthropic_parts import Block, PartEncoder
 from unified_llm.codecs.anthropic_thinking import max_tokens, thinking
 from unified_llm.codecs.anthropic_turns import Turn, encode_turns
 from unified_llm.codecs.base import CodecContext
@@ -71,7 +71,8 @@ def _build(
         _append_instruction(turns, instruction, family)
     body: dict[str, Any] = {"model": request.model, "max_tokens": fields.pop("max_tokens")}
     if system:
-        body["system"] = system[0] if len(system) == 1 else [{"type": "text", "text": text} for text in system]
+        plain = len(system) == 1 and system[0].keys() == {"type", "text"}
+        body["system"] = system[0]["text"] if plain else system
     body["messages"] = [turn.to_wire() for turn in turns]
     body |= {key: value for key, value in fields.items() if value is not None}
     extra = _extra(request, context.provider)
@@ -85,7 +86,7 @@ def _build(
 
 
 def _fields(
-    request: ChatRequest, family: ClaudeFamily, turns: list[Turn], system: list[str], notes: Notes
+    request: ChatRequest, family: ClaudeFamily, turns: list[Turn], system: list[Block], notes: Notes
 ) -> tuple[dict[str, Any], str | None]:
     """The body's fields besides model, system and messages (None: not sent), and an instruction to append."""
     config = request.config
@@ -97,7 +98,7 @@ def _fields(
     thought = _allowed_thinking(thought, choice, turns, notes)
     output, words = options.output_config(request.response_format, family, effort, notes, by_tool=answer is not None)
     if words is not None:
-        system.append(words)
+        system.append({"type": "text", "text": words})
     thinks = thought is not None and thought["type"] in ("enabled", "adaptive")
     return {
         "max_tokens": max_tokens(config, family, thought, notes),

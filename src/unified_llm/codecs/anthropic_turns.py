@@ -39,8 +39,8 @@ class Turn:
 
 def encode_turns(
     messages: Sequence[Message], encoder: PartEncoder, family: ClaudeFamily
-) -> tuple[list[str], list[Turn]]:
-    """Texts of the system prompt, and the turns.
+) -> tuple[list[Block], list[Turn]]:
+    """Blocks of the system prompt, and the turns.
 
     Raises:
         InvalidMessageError: nothing to send, calls without results, results without calls, an unfinished ending.
@@ -57,20 +57,22 @@ def encode_turns(
     return system, turns
 
 
-def _leading_system(messages: Sequence[Message], encoder: PartEncoder) -> tuple[list[str], int]:
-    texts: list[str] = []
+def _leading_system(messages: Sequence[Message], encoder: PartEncoder) -> tuple[list[Block], int]:
+    blocks: list[Block] = []
     for position, message in enumerate(messages):
         if message.role is not MessageRole.SYSTEM:
-            return texts, position
-        texts += _system_texts(message, f"messages[{position}]", encoder)
-    return texts, len(messages)
+            return blocks, position
+        where = f"messages[{position}]"
+        texts = _system_texts(message, where, encoder)
+        blocks += [block for part in texts if (block := encoder.user(part, where)) is not None]  # cache_control is kept
+    return blocks, len(messages)
 
 
-def _system_texts(message: Message, where: str, encoder: PartEncoder) -> list[str]:
+def _system_texts(message: Message, where: str, encoder: PartEncoder) -> list[Text]:
     for i, part in enumerate(message.parts):
         if not isinstance(part, Text):
             encoder.notes.lost(f"{where}.parts[{i}]", "a system prompt holds text only", refusable=True)
-    return [p.text for p in message.parts if isinstance(p, Text) and p.text.strip()]
+    return [p for p in message.parts if isinstance(p, Text) and p.text.strip()]
 
 
 class _Builder:
@@ -107,7 +109,7 @@ class _Builder:
             self._turns.append(Turn(role, blocks))
 
     def _add_system(self, message: Message, where: str) -> None:
-        texts = _system_texts(message, where, self._encoder)
+        texts = [part.text for part in _system_texts(message, where, self._encoder)]
         if self._inline:
             self._system += [(text, where) for text in texts]
         else:
