@@ -69,8 +69,8 @@ def describe(found: Found) -> LocalModel | None:
             return None
     except ConfigurationError as exc:
         error = error or exc.message
-    except (OSError, ValueError) as exc:  # ValueError: an empty file cannot be mapped
-        error = error or (f"it cannot be read ({exc.strerror})" if isinstance(exc, OSError) else "it is empty")
+    except OSError as exc:
+        error = error or f"it cannot be read ({exc.strerror})"
     return LocalModel(
         id=found.id,
         path=found.path,

@@ -41,7 +41,8 @@ def read_gguf_metadata(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         magic = file.read(4)
         if magic != b"GGUF":
-            raise ConfigurationError(f"{path} is no GGUF file: it begins with {magic!r}", hint=_OTHER_FORMATS)
+            what = f"no GGUF file: it begins with {magic!r}" if magic else "empty"
+            raise ConfigurationError(f"{path} is {what}", hint=_OTHER_FORMATS)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(data, path).metadata()
 

@@ -108,9 +108,9 @@ def _parts(path: Path, files: dict[str, Path]) -> tuple[tuple[Path, ...], str | 
         return (path,), None
     count = int(match["count"])
     wanted = [f"{match['stem']}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1)]
-    parts = tuple(files[name] for name in wanted if name in files)
-    if not parts or parts[0] != path:
+    if path.name.lower() != wanted[0].lower():
         return None
+    parts = tuple(files[name] for name in wanted if name in files)
     return parts, None if len(parts) == count else f"{count - len(parts)} of its {count} files are missing"
 
 

@@ -92,6 +92,7 @@ class TinyModel:
     seed: int = 20240917
     architecture: str = "llama"
     chat_template: str | None = CHATML
+    tensors: bool = True  # False: the header alone, for tests that read no further
     extra: Mapping[str, str] | None = None  # more string metadata, such as general.size_label
 
 
@@ -102,7 +103,7 @@ def write_tiny_gguf(path: Path, model: TinyModel | None = None) -> Path:
     writer = gguf.GGUFWriter(path, model.architecture)
     _write_hyperparameters(writer, model)
     tokens = _write_vocabulary(writer, model)
-    for name, tensor in _tensors(model, tokens).items():
+    for name, tensor in _tensors(model, tokens).items() if model.tensors else ():
         writer.add_tensor(name, np.ascontiguousarray(tensor, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
