@@ -29,6 +29,7 @@ from unified_llm.messages import (
 )
 
 __all__ = [
+    "KNOWN_TYPES",
     "data_url",
     "dump_message",
     "message_from_dict",
@@ -321,6 +322,9 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Part]] = {
     "redacted_thinking": lambda b: Thinking("", redacted=b.get("data")),
     "refusal": lambda b: Text(str(b.get("refusal", ""))),
 }
+
+KNOWN_TYPES = frozenset(_READERS)
+"""The block types that `parts_from_block` reads."""
 
 
 # -- the OpenAI chat shape ---------------------------------------------------------------------------
