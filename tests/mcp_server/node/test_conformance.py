@@ -1,0 +1,42 @@
+"""The official conformance suite against `build_server`: every scored scenario of both revisions, no exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from testkit.mcp_clients import SDK_2
+from testkit.mcp_node import NodeTools
+from testkit.mcp_raw import raw_server
+
+SERVER = [sys.executable, str(Path(__file__).parents[1] / "servers" / "conformance_server.py")]
+SCORED = {"2025-11-25": 30, "2026-07-28": 37}
+
+pytestmark = [
+    pytest.mark.skipif(not SDK_2, reason="the fixtures are written for SDK 2.x, which serves both revisions"),
+    pytest.mark.timeout(180),
+]
+
+
+def outcomes(report: str) -> dict[str, tuple[int, int]]:
+    """Scenario to (checks passed, checks failed), scored ones only."""
+    summary, _, rest = report.partition("=== SUMMARY ===")[2].partition("Not scored for")
+    unscored = set(re.findall(r"^\s+[✓✗] (\S+) \(", rest, re.MULTILINE))
+    found = re.findall(r"^[✓✗] (\S+): (\d+) passed, (\d+) failed", summary, re.MULTILINE)
+    return {name: (int(passed), int(failed)) for name, passed, failed in found if name not in unscored}
+
+
+@pytest.mark.parametrize("revision", SCORED)
+async def test_every_scored_scenario_passes(revision: str, node: NodeTools) -> None:
+    async with raw_server(command=SERVER) as server:
+        url = await server.said("listening on ")
+        arguments = ["server", "--url", url, "--requirements", revision]
+        code, report = await asyncio.to_thread(node.run, "@modelcontextprotocol/conformance/dist/index.js", *arguments)
+    scored = outcomes(report)
+    assert {name: checks for name, checks in scored.items() if checks[1]} == {}, report
+    assert len(scored) == SCORED[revision]
+    assert code == 0, report
