@@ -67,7 +67,9 @@ def run(client: str, case: Case, url: str, statement: str) -> float | str:
     if case.kind == "import":
         return import_cost(statement)
     command = [sys.executable, "-m", "benchmarks.worker", client, case.name, url]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, timeout=600, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), cwd=ROOT, timeout=600, check=False
+    )
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["failed"])[-1]
     return float(json.loads(done.stdout.splitlines()[-1])["figure"])

@@ -31,7 +31,11 @@ def agent_messages() -> list[dict[str, Any]]:
                 "content": None,
                 "tool_calls": [{"id": f"call_{i}", "type": "function", "function": call}],
             },
-            {"role": "tool", "tool_call_id": f"call_{i}", "content": json.dumps({"rows": [f"row {i} {j}" for j in range(10)]})},
+            {
+                "role": "tool",
+                "tool_call_id": f"call_{i}",
+                "content": json.dumps({"rows": [f"row {i} {j}" for j in range(10)]}),
+            },
             {"role": "assistant", "content": f"Answer {i}: " + "this is what the rows say about it. " * 4},
         ]
     history[-1] = {"role": "user", "content": "And what about all of them together?"}

@@ -44,7 +44,9 @@ def _cell(figures: Figures, client: str, case: Case) -> str:
     figure = statistics.median(figures[client, case.name])
     if case.kind == "flight":
         return f"{figure:.0f} {case.unit}"
-    return f"{figure:.2f} s" if figure >= 0.1 else f"{figure * 1e3:.2f} ms" if figure >= 1e-3 else f"{figure * 1e6:.1f} us"
+    return (
+        f"{figure:.2f} s" if figure >= 0.1 else f"{figure * 1e3:.2f} ms" if figure >= 1e-3 else f"{figure * 1e6:.1f} us"
+    )
 
 
 def targets(figures: Figures, cases: Sequence[Case]) -> str:

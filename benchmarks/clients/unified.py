@@ -57,7 +57,7 @@ def stream_async(url: str, **options: Any) -> Callable[[], AsyncIterator[str]]:
 
 def embeddings(url: str) -> Callable[[], Sequence[Sequence[float]]]:
     llm = _llm(url)
-    return lambda: llm.embed(payloads.TEXTS)
+    return lambda: llm.embed(payloads.TEXTS, payloads.MODEL)
 
 
 def claude_chat(url: str) -> Callable[[], str]:

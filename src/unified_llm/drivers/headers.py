@@ -52,7 +52,7 @@ class HeaderSet:
     """
 
     def __init__(self, netloc: str, headers: Mapping[str, str]) -> None:
-        ours = {"accept": "application/json, text/event-stream", "user-agent": "unified-llm"}
+        ours = {"user-agent": "unified-llm"}
         self._host: RawHeaders = [(b"host", netloc.encode("ascii"))]
         self._common = ours | {name.lower(): value for name, value in headers.items()}
         encode_headers(self._common.items())

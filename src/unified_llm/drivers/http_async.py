@@ -20,6 +20,7 @@ from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
+from unified_llm.drivers.http11 import AsyncReply, connect_async
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
@@ -35,7 +36,7 @@ class _Connection:
 
     def __init__(self, route: Route) -> None:
         self.backend = AsyncioBackend(http_only=route.proxy is None)
-        self.http = route.connect_async(self.backend)
+        self.http = connect_async(route, self.backend)
         self.idle_since = 0.0
         self.reused = False
 
@@ -55,7 +56,7 @@ class _Pool:
         try:
             while self._idle:
                 connection = self._idle.pop()
-                if not connection.http.has_expired():
+                if time.monotonic() - connection.idle_since < IDLE_SECONDS and not connection.http.has_expired():
                     connection.reused = True
                     return connection
                 connection.backend.abort()
@@ -98,7 +99,7 @@ class AsyncReplyStream:
     __slots__ = ("_body", "_call", "_connection", "_pool", "_response", "_timeout", "_transport", "headers", "status")
 
     _pool: _Pool
-    _response: httpcore.Response
+    _response: AsyncReply
 
     def __init__(self, transport: AsyncTransport, call: WireCall, timeout: float) -> None:
         self._transport = transport
@@ -169,7 +170,7 @@ class AsyncReplyStream:
             self._pool.release(connection, reusable=connection.http.is_idle())
 
 
-def _body(response: httpcore.Response, encoding: str | None) -> AsyncGenerator[bytes, None]:
+def _body(response: AsyncReply, encoding: str | None) -> AsyncGenerator[bytes, None]:
     decoder = body_decoder(encoding)
     body = cast("AsyncIterable[bytes]", response.stream).__aiter__()
     pieces = cast("AsyncGenerator[bytes, None]", body)  # httpcore's is one; it must be closed
@@ -206,7 +207,7 @@ class AsyncTransport:
         pool: _Pool,
         call: WireCall,
         timeout: float,  # noqa: ASYNC109
-    ) -> tuple[_Connection, httpcore.Response]:
+    ) -> tuple[_Connection, AsyncReply]:
         """Send `call` and read the head of its answer; the caller releases the connection.
 
         Raises:

@@ -21,6 +21,7 @@ import httpcore
 
 from unified_llm.drivers import failures
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
+from unified_llm.drivers.http11 import Reply, connect
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
 from unified_llm.drivers.sync_backend import SyncBackend
 from unified_llm.wire import WireCall, WireReply
@@ -53,7 +54,7 @@ class _Connection:
 
     def __init__(self, route: Route, generation: int) -> None:
         self.backend = SyncBackend(http_only=route.proxy is None)
-        self.http = route.connect(self.backend)
+        self.http = connect(route, self.backend)
         self.generation = generation
         self.idle_since = 0.0
         self.reused = False
@@ -84,7 +85,7 @@ class _Pool:
                     connection = self._idle.pop() if self._idle else None
                 if connection is None:
                     return self.fresh()
-                if not connection.http.has_expired():
+                if time.monotonic() - connection.idle_since < IDLE_SECONDS and not connection.http.has_expired():
                     connection.reused = True
                     return connection
                 connection.backend.abort()
@@ -181,7 +182,7 @@ class SyncReplyStream:
 
     __slots__ = ("_call", "_connection", "_response", "_timeout", "_transport", "headers", "status")
 
-    _response: httpcore.Response
+    _response: Reply
 
     def __init__(self, transport: SyncTransport, call: WireCall, timeout: float) -> None:
         self._transport = transport
@@ -278,7 +279,7 @@ class SyncTransport:
         """Close idle connections; those in use are closed when their call ends."""
         self.pool.close()
 
-    def exchange(self, call: WireCall, timeout: float) -> tuple[_Connection, httpcore.Response]:
+    def exchange(self, call: WireCall, timeout: float) -> tuple[_Connection, Reply]:
         """Send `call` and read the head of its answer; the caller releases the connection.
 
         Raises:

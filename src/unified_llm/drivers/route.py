@@ -51,6 +51,18 @@ def keep_alive(sock: Any) -> None:
         sock.setsockopt(level, name, value)
 
 
+class _URL(httpcore.URL):
+    """A URL that keeps its origin: httpcore asks for it several times per call and makes it anew each time."""
+
+    def __init__(self, origin: httpcore.Origin, port: int | None, target: bytes) -> None:
+        super().__init__(scheme=origin.scheme, host=origin.host, port=port, target=target)
+        self._origin = origin
+
+    @property
+    def origin(self) -> httpcore.Origin:
+        return self._origin
+
+
 class Route:
     """Builds connections to one server and requests for it. Everything that does not change is built once."""
 
@@ -86,18 +98,15 @@ class Route:
         extensions = self._timeouts.get(timeout)
         if extensions is None:
             extensions = self._timeout(timeout)
-        return httpcore.Request(
-            call.method, url, headers=self._headers.of(call), content=call.body, extensions=extensions
-        )
+        request = httpcore.Request(call.method, url, content=call.body, extensions=extensions)
+        request.headers = self._headers.of(call)  # they are what the constructor would make of them
+        return request
 
     def _url(self, path: str) -> httpcore.URL:
         if len(self._urls) >= _MOST_URLS:
             self._urls.clear()
         target = self.address.target(path).encode("ascii")
-        url = httpcore.URL(
-            scheme=self._origin.scheme, host=self._origin.host, port=self.address.written_port, target=target
-        )
-        self._urls[path] = url
+        url = self._urls[path] = _URL(self._origin, self.address.written_port, target)
         return url
 
     def _timeout(self, timeout: float) -> dict[str, Any]:
@@ -107,22 +116,21 @@ class Route:
         extensions = self._timeouts[timeout] = {"timeout": limits}
         return extensions
 
-    def connect(self, backend: httpcore.NetworkBackend) -> httpcore.ConnectionInterface:
-        """A connection object, not yet connected. With a proxy, an httpcore proxy pool makes it, and only that."""
-        options = self._options(backend)
-        if self.proxy is None:
-            return httpcore.HTTPConnection(self._origin, **options)
-        pool = httpcore.SOCKSProxy if self.proxy.scheme.startswith("socks") else httpcore.HTTPProxy
-        connection: httpcore.ConnectionInterface = _make_pool(pool, self.proxy, options).create_connection(self._origin)
-        return connection
+    def proxied(self, backend: httpcore.NetworkBackend) -> httpcore.ConnectionInterface:
+        """A connection through the proxy, not yet connected: httpcore's proxy pool makes it, and only that."""
+        assert self.proxy is not None  # noqa: S101  # the caller looked
+        kind = httpcore.SOCKSProxy if self.proxy.scheme.startswith("socks") else httpcore.HTTPProxy
+        pool = _make_pool(kind, self.proxy, self._options(backend))
+        made: httpcore.ConnectionInterface = pool.create_connection(self._origin)
+        return made
 
-    def connect_async(self, backend: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionInterface:
-        """`connect`, for an event loop."""
-        options = self._options(backend)
-        if self.proxy is None:
-            return httpcore.AsyncHTTPConnection(self._origin, **options)
-        pool = httpcore.AsyncSOCKSProxy if self.proxy.scheme.startswith("socks") else httpcore.AsyncHTTPProxy
-        made: httpcore.AsyncConnectionInterface = _make_pool(pool, self.proxy, options).create_connection(self._origin)
+    def proxied_async(self, backend: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionInterface:
+        """`proxied`, for an event loop."""
+        assert self.proxy is not None  # noqa: S101  # the caller looked
+        kind = httpcore.AsyncSOCKSProxy if self.proxy.scheme.startswith("socks") else httpcore.AsyncHTTPProxy
+        made: httpcore.AsyncConnectionInterface = _make_pool(
+            kind, self.proxy, self._options(backend)
+        ).create_connection(self._origin)
         return made
 
     def _options(self, backend: object) -> dict[str, Any]:

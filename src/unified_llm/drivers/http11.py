@@ -1,0 +1,259 @@
+"""HTTP/1.1 connections without httpcore's per-call machinery: its sockets, and h11, the parser underneath it.
+
+httpcore's own connection objects take a trace, a lock and a context manager for each step of a call, and under asyncio
+three anyio locks that each go round the event loop: twice the cost of the parsing itself (benchmarks/README.md). A
+connection here belongs to one call at a time, so it needs none of them. Behind a proxy httpcore's connections are used
+as they are; both look the same to the pools (`Connection`, `AsyncConnection`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final, Protocol
+
+import h11
+import httpcore
+
+from unified_llm.drivers.asyncio_backend import AsyncioBackend
+from unified_llm.drivers.headers import RawHeaders
+from unified_llm.drivers.route import Route
+from unified_llm.drivers.sync_backend import SyncBackend
+
+__all__ = ["AsyncConnection", "AsyncReply", "Connection", "Reply", "connect", "connect_async"]
+
+READ_BYTES: Final = 256 * 1024
+MAX_HEAD: Final = 128 * 1024
+
+
+class Reply(Protocol):
+    """The part of `httpcore.Response` that is used."""
+
+    status: int
+    headers: RawHeaders
+    stream: Any
+
+    def close(self) -> None: ...
+
+
+class AsyncReply(Protocol):
+    """`Reply` of an event loop; `stream` is an asynchronous generator."""
+
+    status: int
+    headers: RawHeaders
+    stream: Any
+
+    async def aclose(self) -> None: ...
+
+
+class Connection(Protocol):
+    """The part of `httpcore.ConnectionInterface` that is used."""
+
+    def handle_request(self, request: httpcore.Request) -> Reply: ...
+    def has_expired(self) -> bool: ...
+    def is_idle(self) -> bool: ...
+
+
+class AsyncConnection(Protocol):
+    """`Connection` of an event loop."""
+
+    async def handle_async_request(self, request: httpcore.Request) -> AsyncReply: ...
+    def has_expired(self) -> bool: ...
+    def is_idle(self) -> bool: ...
+
+
+class _Exchange:
+    """One connection's protocol state, without I/O: bytes to send, bytes that came, and what they mean."""
+
+    __slots__ = ("_h11", "idle")
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self.idle = True
+
+    def request(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> list[bytes]:
+        """The bytes of a request."""
+        self.idle = False
+        state = self._h11
+        pieces = [state.send(h11.Request(method=method, target=target, headers=headers))]
+        if body:
+            pieces.append(state.send(h11.Data(data=body)))
+        state.send(h11.EndOfMessage())
+        return [piece for piece in pieces if piece]
+
+    def feed(self, data: bytes) -> None:
+        """Take what came; no bytes mean the end. Raises `httpcore.RemoteProtocolError` when that is too early."""
+        if not data and self._h11.their_state is h11.SEND_RESPONSE:
+            raise httpcore.RemoteProtocolError("Server disconnected without sending a response.")
+        self._h11.receive_data(data)
+
+    def response(self) -> h11.Response | None:
+        """The head of the response, or None when more bytes are needed."""
+        event = self._next()
+        while isinstance(event, h11.InformationalResponse):
+            if event.status_code == 101:
+                raise httpcore.RemoteProtocolError("the server switched protocols unasked")
+            event = self._next()
+        return event if isinstance(event, h11.Response) else None
+
+    def body(self) -> tuple[bytes, bool]:
+        """The body that is there, and whether it is complete."""
+        pieces = []
+        while True:
+            event = self._next()
+            if type(event) is h11.Data:
+                pieces.append(event.data)
+            else:
+                break
+        data = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        return data, type(event) is h11.EndOfMessage
+
+    def _next(self) -> Any:
+        try:
+            return self._h11.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise httpcore.RemoteProtocolError(str(exc)) from exc
+
+    def finish(self) -> None:
+        """Get ready for the next call, if this one went to its end and nothing came after it."""
+        state = self._h11
+        if state.our_state is h11.DONE and state.their_state is h11.DONE and not state.trailing_data[0]:
+            state.start_next_cycle()
+            self.idle = True
+
+
+def _body_of(request: httpcore.Request) -> bytes:
+    return b"".join(request.stream)  # type: ignore[arg-type]  # made from bytes, always
+
+
+def connect(route: Route, backend: SyncBackend) -> Connection:
+    """A connection along `route`, made on its first request."""
+    return _Direct(route, backend) if route.proxy is None else route.proxied(backend)
+
+
+def connect_async(route: Route, backend: AsyncioBackend) -> AsyncConnection:
+    """`connect`, for an event loop."""
+    return _AsyncDirect(route, backend) if route.proxy is None else route.proxied_async(backend)
+
+
+class _DirectReply:
+    """What a direct connection answers; `stream` can be read once."""
+
+    __slots__ = ("_exchange", "headers", "status", "stream")
+
+    def __init__(self, response: h11.Response, exchange: _Exchange, stream: Any) -> None:
+        self.status = response.status_code
+        self.headers: RawHeaders = response.headers.raw_items()
+        self.stream = stream
+        self._exchange = exchange
+
+    def close(self) -> None:
+        """Say that the call is over."""
+        self._exchange.finish()
+
+    async def aclose(self) -> None:
+        """`close`."""
+        self._exchange.finish()
+
+
+class _Direct:
+    """A blocking connection to the server itself."""
+
+    __slots__ = ("_backend", "_exchange", "_route", "_stream")
+
+    def __init__(self, route: Route, backend: SyncBackend) -> None:
+        self._route = route
+        self._backend = backend
+        self._stream: httpcore.NetworkStream | None = None
+        self._exchange = _Exchange()
+
+    def handle_request(self, request: httpcore.Request) -> Reply:
+        """Connect if need be, send the request and read the head of its answer."""
+        limits = request.extensions["timeout"]
+        stream = self._stream or self._connect(limits["connect"])
+        exchange, read = self._exchange, limits["read"]
+        for piece in exchange.request(request.method, request.url.target, request.headers, _body_of(request)):
+            stream.write(piece, limits["write"])
+        while True:
+            exchange.feed(stream.read(READ_BYTES, read))
+            response = exchange.response()
+            if response is not None:
+                return _DirectReply(response, exchange, self._body(stream, read))
+
+    def _connect(self, timeout: float) -> httpcore.NetworkStream:
+        address, context = self._route.address, self._route.tls()
+        stream = self._backend.connect_tcp(address.host, address.port, timeout)
+        if context is not None:
+            context.set_alpn_protocols(["http/1.1"])
+            stream = stream.start_tls(context, address.host, timeout)
+        self._stream = stream
+        return stream
+
+    def _body(self, stream: httpcore.NetworkStream, timeout: float) -> Iterator[bytes]:
+        exchange = self._exchange
+        while True:
+            data, complete = exchange.body()
+            if data:
+                yield data
+            if complete:
+                return
+            exchange.feed(stream.read(READ_BYTES, timeout))
+
+    def is_idle(self) -> bool:
+        """Whether it can carry another request."""
+        return self._exchange.idle
+
+    def has_expired(self) -> bool:
+        """Whether the server has closed it, as far as this machine knows."""
+        return self._stream is None or bool(self._stream.get_extra_info("is_readable"))
+
+
+class _AsyncDirect:
+    """`_Direct`, for an event loop."""
+
+    __slots__ = ("_backend", "_exchange", "_route", "_stream")
+
+    def __init__(self, route: Route, backend: AsyncioBackend) -> None:
+        self._route = route
+        self._backend = backend
+        self._stream: httpcore.AsyncNetworkStream | None = None
+        self._exchange = _Exchange()
+
+    async def handle_async_request(self, request: httpcore.Request) -> AsyncReply:
+        """Connect if need be, send the request and read the head of its answer."""
+        limits = request.extensions["timeout"]
+        stream = self._stream or await self._connect(limits["connect"])
+        exchange, read = self._exchange, limits["read"]
+        for piece in exchange.request(request.method, request.url.target, request.headers, _body_of(request)):
+            await stream.write(piece, limits["write"])
+        while True:
+            exchange.feed(await stream.read(READ_BYTES, read))
+            response = exchange.response()
+            if response is not None:
+                return _DirectReply(response, exchange, self._body(stream, read))
+
+    async def _connect(self, timeout: float) -> httpcore.AsyncNetworkStream:  # noqa: ASYNC109
+        address, context = self._route.address, self._route.tls()
+        stream = await self._backend.connect_tcp(address.host, address.port, timeout)
+        if context is not None:
+            context.set_alpn_protocols(["http/1.1"])
+            stream = await stream.start_tls(context, address.host, timeout)
+        self._stream = stream
+        return stream
+
+    async def _body(self, stream: httpcore.AsyncNetworkStream, seconds: float) -> AsyncIterator[bytes]:
+        exchange = self._exchange
+        while True:
+            data, complete = exchange.body()
+            if data:
+                yield data
+            if complete:
+                return
+            exchange.feed(await stream.read(READ_BYTES, seconds))
+
+    def is_idle(self) -> bool:
+        """Whether it can carry another request."""
+        return self._exchange.idle
+
+    def has_expired(self) -> bool:
+        """Whether the server has closed it, as far as this machine knows."""
+        return self._stream is None or bool(self._stream.get_extra_info("is_readable"))
