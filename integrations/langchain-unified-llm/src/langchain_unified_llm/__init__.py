@@ -7,7 +7,8 @@ from langchain_unified_llm import translators
 from langchain_unified_llm._version import __version__
 from langchain_unified_llm.chat_models import ChatUnifiedLLM
 from langchain_unified_llm.embeddings import UnifiedLLMEmbeddings
+from langchain_unified_llm.registration import register
 
 translators.install()
 
-__all__ = ["ChatUnifiedLLM", "UnifiedLLMEmbeddings", "__version__"]
+__all__ = ["ChatUnifiedLLM", "UnifiedLLMEmbeddings", "__version__", "register"]

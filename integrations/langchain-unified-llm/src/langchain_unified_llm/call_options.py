@@ -11,7 +11,7 @@ from langchain_unified_llm.tool_binding import neutral_choice
 from unified_llm.requests import ModelConfig
 
 if TYPE_CHECKING:
-    from langchain_unified_llm.chat_models import ChatUnifiedLLM
+    from langchain_unified_llm.chat_settings import ChatSettings
 
 __all__ = ["FIELD_OPTIONS", "call_options"]
 
@@ -31,6 +31,9 @@ FIELD_OPTIONS = (
     "prompt_caching",
     "logprobs",
     "user",
+    "label",
+    "max_retries",
+    "deadline",
     "provider_options",
     "extra_body",
     "on_unsupported",
@@ -52,13 +55,12 @@ _FOR_OTHERS = frozenset(
         "strict",
         "ls_structured_output_format",
         "structured_output_format",
-        "max_retries",
     }
 )
 
 
 def call_options(
-    model: ChatUnifiedLLM, stop: Sequence[str] | None, given: Mapping[str, Any]
+    model: ChatSettings, stop: Sequence[str] | None, given: Mapping[str, Any]
 ) -> tuple[ModelConfig, Sequence[Any] | None]:
     """The options of one call (arguments of the call win over fields), and its tools.
 
@@ -71,6 +73,8 @@ def call_options(
     tools = arguments.pop("tools", None)
     reference = arguments.pop("model", None) or model.model
     options["stop_sequences"] = stop or arguments.pop("stop", None) or model.stop or None
+    if model.fallbacks:
+        options["fallbacks"] = tuple(model.fallbacks)
     if model.extra_headers:
         options["extra_headers"] = {k: v.get_secret_value() for k, v in model.extra_headers.items()}
     for name, value in arguments.items():

@@ -1,51 +1,37 @@
-"""`ChatUnifiedLLM`: LangChain's chat model over the core client. Fields, and the methods that do the calls."""
+"""`ChatUnifiedLLM`: LangChain's chat model over the core client. Here are the calls; `chat_settings` has the fields."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal, Self
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel
 from typing_extensions import override
 
 from langchain_unified_llm import core_to_lc, structured_output
-from langchain_unified_llm._version import __version__
-from langchain_unified_llm.call_options import FIELD_OPTIONS, call_options
-from langchain_unified_llm.connections import vendor_of, with_provider
-from langchain_unified_llm.errors import translate
+from langchain_unified_llm.call_options import call_options
+from langchain_unified_llm.chat_settings import ChatSettings
+from langchain_unified_llm.errors import translated
 from langchain_unified_llm.lc_to_core import to_core
-from langchain_unified_llm.settings import ConnectedModel
 from langchain_unified_llm.stream_chunks import ChunkWriter
 from langchain_unified_llm.stream_protocol import EventWriter
 from langchain_unified_llm.tool_binding import bind_arguments
-from unified_llm.errors import InvalidRequestError, UnifiedLLMError
+from unified_llm.errors import InvalidRequestError
+from unified_llm.messages import Message
+from unified_llm.requests import ModelConfig
 from unified_llm.responses import ChatResponse
 
 __all__ = ["ChatUnifiedLLM"]
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise the core's errors as classes that LangChain knows too."""
-    try:
-        yield
-    except UnifiedLLMError as exc:
-        twin = translate(exc)
-        if twin is exc:
-            raise
-        raise twin from exc
-
-
-class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
+class ChatUnifiedLLM(ChatSettings):
     """A chat model of any provider that unified-llm reaches; one string chooses it.
 
     Example:
@@ -61,117 +47,6 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
     `unified_llm.UnifiedLLMError` and from `langchain_core.exceptions.ModelError`.
     """
 
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    max_tokens: int | None = Field(
-        default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens", "max_output_tokens")
-    )
-    top_p: float | None = Field(default=None, ge=0, le=1)
-    top_k: int | None = None
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    stop: list[str] | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
-    """Texts that end the answer."""
-
-    thinking: bool | int | None = None
-    """True, False, or a budget in tokens."""
-
-    effort: str | None = Field(default=None, validation_alias=AliasChoices("effort", "reasoning_effort"))
-    """none, minimal, low, medium, high, xhigh or max, where the model has it."""
-
-    prompt_caching: bool | str | None = None
-    """True, False, or a lifetime such as "5m" or "1h", where the provider has it."""
-
-    parallel_tool_calls: bool | None = None
-    logprobs: bool | int | None = None
-    user: str | None = None
-    """End-user id passed to the provider."""
-
-    provider_options: dict[str, dict[str, Any]] | None = None
-    """``{provider: {option: value}}``, sent as they are, and only to that provider."""
-
-    extra_headers: dict[str, SecretStr] | None = Field(
-        default=None, exclude=True, repr=False, validation_alias=AliasChoices("extra_headers", "default_headers")
-    )
-    """Added to every HTTP request."""
-
-    extra_body: dict[str, Any] | None = None
-    """Added to the body of every request, as it is."""
-
-    on_unsupported: Literal["warn", "error", "drop"] | None = None
-    """What to do with an option that the provider does not have; it is always recorded in the response."""
-
-    max_retries: int | None = Field(default=None, ge=0)
-    streaming: bool = False
-    """Stream inside `invoke` too, so that callbacks see tokens."""
-
-    @model_validator(mode="after")
-    def _set_langchain_unified_llm_version(self) -> Self:
-        self._add_version("langchain-unified-llm", __version__)
-        return self
-
-    # -- what LangChain asks about a model ---------------------------------------------------------------------------
-
-    @property
-    @override
-    def _llm_type(self) -> str:
-        return f"{self._vendor(None) or 'unified-llm'}-chat"
-
-    def _vendor(self, reference: str | None) -> str | None:
-        name = self.provider_name(reference)
-        return vendor_of(name) if name else None
-
-    @property
-    @override
-    def _identifying_params(self) -> Mapping[str, Any]:
-        fields = self.__dict__
-        names = ("model", "provider", "base_url", "stop", *FIELD_OPTIONS)
-        return {name: fields[name] for name in names if fields[name] is not None}
-
-    @override
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        reference = kwargs.get("model") or kwargs.get("model_name")
-        params = LangSmithParams(ls_provider=self._vendor(reference) or "unified-llm", ls_model_type="chat")
-        reference = with_provider(reference or self.model, self.provider, self.base_url)
-        if (name := _without_provider(reference)) is not None:
-            params["ls_model_name"] = name
-        temperature = kwargs.get("temperature", self.temperature)
-        if temperature is not None:
-            params["ls_temperature"] = temperature
-        max_tokens = kwargs.get("max_tokens", self.max_tokens)
-        if max_tokens is not None:
-            params["ls_max_tokens"] = max_tokens
-        if stop := stop or kwargs.get("stop") or self.stop:
-            params["ls_stop"] = list(stop)
-        return params
-
-    @override
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        return super()._get_llm_string(stop=stop, **kwargs) + self._hidden_settings()
-
-    @classmethod
-    @override
-    def is_lc_serializable(cls) -> bool:
-        return True
-
-    @classmethod
-    @override
-    def get_lc_namespace(cls) -> list[str]:
-        return ["langchain_unified_llm", "chat_models"]
-
-    @property
-    @override
-    def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": self._key_variable()}
-
-    def _key_variable(self) -> str:
-        """The environment variable that usually holds the key, for serialised models."""
-        from unified_llm.providers.registry import PROVIDER_CONFIGS
-
-        config = PROVIDER_CONFIGS.get(self.provider_name() or "")
-        return config.env[0] if config and config.env else "UNIFIED_LLM_API_KEY"
-
     # -- calls -----------------------------------------------------------------------------------------------------
 
     @override
@@ -182,9 +57,8 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with _translated():
-            config, tools = call_options(self, stop, kwargs)
-            response = self.core_client().chat(to_core(messages), config, tools)
+        with translated():
+            response = self.core_client().chat(*self._arguments(messages, stop, kwargs))
         return self._result(response)
 
     @override
@@ -195,10 +69,16 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with _translated():
-            config, tools = call_options(self, stop, kwargs)
-            response = await self.core_client().chat_async(to_core(messages), config, tools)
+        with translated():
+            response = await self.core_client().chat_async(*self._arguments(messages, stop, kwargs))
         return self._result(response)
+
+    def _arguments(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]
+    ) -> tuple[list[Message], ModelConfig, Sequence[Any] | None]:
+        """The core's messages, options and tools for one call."""
+        config, tools = call_options(self, stop, given)
+        return to_core(messages, lambda: self._vendor(config.model_name)), config, tools
 
     def _result(self, response: ChatResponse) -> ChatResult:
         message = core_to_lc.message(response, v1=self._v1)
@@ -217,15 +97,13 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         writer = ChunkWriter(v1=self._v1)
-        with _translated():
-            config, tools = call_options(self, stop, kwargs)
-            with self.core_client().stream(to_core(messages), config, tools) as events:
-                for event in events:
-                    chunk = writer.write(event)
-                    if chunk is not None:
-                        if run_manager:
-                            run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                        yield chunk
+        with translated(), self.core_client().stream(*self._arguments(messages, stop, kwargs)) as events:
+            for event in events:
+                chunk = writer.write(event)
+                if chunk is not None:
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
 
     @override
     async def _astream(
@@ -236,9 +114,8 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         writer = ChunkWriter(v1=self._v1)
-        with _translated():
-            config, tools = call_options(self, stop, kwargs)
-            async with self.core_client().stream_async(to_core(messages), config, tools) as events:
+        with translated():
+            async with self.core_client().stream_async(*self._arguments(messages, stop, kwargs)) as events:
                 async for event in events:
                     chunk = writer.write(event)
                     if chunk is not None:
@@ -255,11 +132,11 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
     ) -> Iterator[dict[str, Any]]:
         """Protocol events (``stream_events(version="v3")``, LangGraph's v3 streams) without the detour over chunks."""
         writer = None
-        with _translated():
-            config, tools = call_options(self, stop, kwargs)
-            with self.core_client().stream(to_core(messages), config, tools) as events:
+        with translated():
+            arguments = self._arguments(messages, stop, kwargs)
+            with self.core_client().stream(*arguments) as events:
                 for event in events:
-                    writer = writer or self._event_writer(config.model_name, run_manager)
+                    writer = writer or self._event_writer(arguments[1].model_name, run_manager)
                     yield from writer.write(event)
 
     async def _astream_chat_model_events(
@@ -271,11 +148,11 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
     ) -> AsyncIterator[dict[str, Any]]:
         """`_stream_chat_model_events`, without blocking the event loop."""
         writer = None
-        with _translated():
-            config, tools = call_options(self, stop, kwargs)
-            async with self.core_client().stream_async(to_core(messages), config, tools) as events:
+        with translated():
+            arguments = self._arguments(messages, stop, kwargs)
+            async with self.core_client().stream_async(*arguments) as events:
                 async for event in events:
-                    writer = writer or self._event_writer(config.model_name, run_manager)
+                    writer = writer or self._event_writer(arguments[1].model_name, run_manager)
                     for written in writer.write(event):
                         yield written
 
@@ -312,7 +189,7 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
         Raises:
             InvalidRequestError (a ValueError): something is no tool, or the choice names none of them.
         """
-        with _translated():
+        with translated():
             bound = bind_arguments(tools, tool_choice=tool_choice, strict=strict)
             if response_format is not None:
                 bound["response_format"] = _format(response_format)
@@ -347,7 +224,7 @@ class ChatUnifiedLLM(ConnectedModel, BaseChatModel):
                 raises an `OutputParserException` for an answer that is cut off, does not fit, or has no call, and a
                 `ModelRefusedError` for a refusal.
         """
-        with _translated():
+        with translated():
             bound, parser = self._structured(schema, method, strict, tools)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         model = self.bind(**bound, ls_structured_output_format=traced if schema is not None else None, **kwargs)
@@ -379,12 +256,3 @@ def _format(response_format: Any) -> Any:
     if isinstance(response_format, (type, Mapping)):
         return structured_output.response_format(response_format, strict=None)
     return response_format
-
-
-def _without_provider(reference: str | None) -> str | None:
-    if reference is None:
-        return None
-    from unified_llm.detection import split_model_ref
-
-    _, model = split_model_ref(reference)
-    return model

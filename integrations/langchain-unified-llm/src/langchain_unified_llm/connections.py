@@ -59,8 +59,8 @@ class Connections:
     def __init__(self) -> None:
         self._clients: OrderedDict[Any, UnifiedLLM] = OrderedDict()
         self._lock = threading.Lock()
-        # Nobody closes a LangChain model, so its sockets are closed with it. Not by `__del__`: models end up in reference
-        # cycles (LangChain's v3 streams make one), whose finalisers run in no particular order, the sockets' own first.
+        # Nobody closes a LangChain model, so its sockets are closed with it. Not by `__del__`: models end up in
+        # reference cycles (LangChain's v3 streams make one), whose finalisers run in no particular order.
         weakref.finalize(self, _close_all, self._clients)
 
     def get(self, settings: tuple[Any, ...], keywords: Mapping[str, Any]) -> UnifiedLLM:

@@ -11,14 +11,27 @@ from typing import Any
 from langchain_core.messages import AIMessage, InvalidToolCall
 from langchain_core.messages import ToolCall as LCToolCall
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.content import KNOWN_BLOCK_TYPES
 
 from langchain_unified_llm.connections import vendor_of
 from langchain_unified_llm.keeping import KEPT, keep
 from langchain_unified_llm.translators import MADE_BY
 from unified_llm.messages import Message, Opaque, Part, Text, Thinking, ToolCall
-from unified_llm.responses import ChatResponse, Usage
+from unified_llm.responses import ChatResponse, FinishReason, Usage
 
-__all__ = ["additional_kwargs", "block", "message", "response_metadata", "split_calls", "usage_metadata"]
+__all__ = [
+    "REFUSAL",
+    "additional_kwargs",
+    "annotation",
+    "block",
+    "blocks",
+    "message",
+    "reasoning",
+    "refused",
+    "response_metadata",
+    "split_calls",
+    "usage_metadata",
+]
 
 
 def message(response: ChatResponse, *, v1: bool = False) -> AIMessage:
@@ -28,7 +41,7 @@ def message(response: ChatResponse, *, v1: bool = False) -> AIMessage:
     content: Any = response.text
     if v1:
         metadata["output_version"] = "v1"
-        content = [block(part) for part in response.message.parts]
+        content = blocks(response)
     return AIMessage(
         content=content,
         additional_kwargs=additional_kwargs(response, v1=v1),
@@ -115,6 +128,20 @@ def additional_kwargs(response: ChatResponse, *, v1: bool, streamed: bool = Fals
     if (kept := keep(response.message)) is not None:
         extra[KEPT] = kept
     return extra
+
+
+def blocks(response: ChatResponse) -> list[dict[str, Any]]:
+    """The standard v1 blocks of an answer, in order; a refusal is one of them."""
+    found = [block(part) for part in response.message.parts]
+    return [*found, dict(REFUSAL)] if refused(response) else found
+
+
+REFUSAL = {"type": "refusal", "refusal": ""}  # what the model said about it is in the text blocks
+
+
+def refused(response: ChatResponse) -> bool:
+    """Whether a refusal has to be said by a block of its own, which langchain-core has had since 1.7.5."""
+    return response.finish_reason == FinishReason.REFUSAL and "refusal" in KNOWN_BLOCK_TYPES
 
 
 def block(part: Part) -> dict[str, Any]:

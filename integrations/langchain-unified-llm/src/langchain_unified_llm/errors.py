@@ -7,7 +7,8 @@ the core's `retryable`. `response` and `request_id` are what LangChain copies in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from langchain_core import exceptions as lc
 
 from unified_llm import errors as core
 
-__all__ = ["ErrorResponse", "ModelRefusedError", "NoToolCallError", "translate"]
+__all__ = ["ErrorResponse", "ModelRefusedError", "NoToolCallError", "translate", "translated"]
 
 _RefusalBase: type[Exception] = getattr(lc, "ModelRefusalError", lc.ModelError)  # since langchain-core 1.7.5
 
@@ -185,6 +186,18 @@ _TWINS: dict[type[core.UnifiedLLMError], type[core.UnifiedLLMError]] = {
         UnifiedStructuredOutputError,
     )
 }
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the core's errors as their LangChain twins."""
+    try:
+        yield
+    except core.UnifiedLLMError as exc:
+        twin = translate(exc)
+        if twin is exc:
+            raise
+        raise twin from exc
 
 
 def translate(error: core.UnifiedLLMError) -> core.UnifiedLLMError:

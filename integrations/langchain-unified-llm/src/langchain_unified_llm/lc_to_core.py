@@ -10,14 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
 
 from langchain_unified_llm.keeping import KEPT, restore
 from unified_llm import _json
 from unified_llm.errors import InvalidMessageError
-from unified_llm.message_formats import parts_from_block, split_data_url
+from unified_llm.message_formats import KNOWN_TYPES, parts_from_block, split_data_url
 from unified_llm.messages import (
     Audio,
     File,
@@ -36,16 +38,33 @@ from unified_llm.messages import (
 __all__ = ["to_core"]
 
 
-def to_core(messages: Iterable[BaseMessage]) -> list[Message]:
+Vendor: TypeAlias = Callable[[], "str | None"]
+Reader: TypeAlias = Callable[[BaseMessage, Vendor], Message]
+
+
+def to_core(messages: Iterable[BaseMessage], vendor: Vendor = lambda: None) -> list[Message]:
     """The messages in the core's form, one for one.
+
+    `vendor` tells who is asked (it is only called when that matters): what a caller wrote in that vendor's own form,
+    such as a block with ``cache_control``, is sent to it as it is. Others get the portable part of it.
 
     Raises:
         InvalidMessageError: a message or block that cannot be sent; the text says which.
     """
-    return [_message(m, i) for i, m in enumerate(messages)]
+    return [_message(m, i, vendor) for i, m in enumerate(messages)]
 
 
-def _message(message: BaseMessage, position: int) -> Message:
+@lru_cache(maxsize=2048)
+def _short(role: MessageRole, text: str) -> Message:
+    """A message of one short text. Kept, because a history is converted again with every turn; messages are frozen."""
+    return Message(role, Text(text))
+
+
+def _message(message: BaseMessage, position: int, vendor: Vendor) -> Message:
+    content = message.content
+    role = _PLAIN_ROLES.get(message.type)
+    if role is not None and type(content) is str and 0 < len(content) < _SHORT and message.name is None:
+        return _short(role, content)
     reader = _READERS.get(message.type)
     if reader is None:
         raise InvalidMessageError(
@@ -53,39 +72,39 @@ def _message(message: BaseMessage, position: int) -> Message:
             hint="send system, human, AI and tool messages",
         )
     try:
-        return reader(message)
+        return reader(message, vendor)
     except InvalidMessageError as exc:
         if not exc.message.startswith("messages["):
             exc.message = f"messages[{position}]: {exc.message}"
         raise
 
 
-def _plain(role: MessageRole) -> Callable[[BaseMessage], Message]:
-    def read(message: BaseMessage) -> Message:
+def _plain(role: MessageRole) -> Reader:
+    def read(message: BaseMessage, vendor: Vendor) -> Message:
         content = message.content
-        return Message(role, content if type(content) is str else _parts(content), name=message.name)
+        return Message(role, content if type(content) is str else _parts(content, vendor), name=message.name)
 
     return read
 
 
-def _chat(message: BaseMessage) -> Message:
+def _chat(message: BaseMessage, vendor: Vendor) -> Message:
     role = message.role if isinstance(message, ChatMessage) else MessageRole.USER
-    return Message(role, _parts(message.content), name=message.name)
+    return Message(role, _parts(message.content, vendor), name=message.name)
 
 
-def _tool(message: BaseMessage) -> Message:
+def _tool(message: BaseMessage, vendor: Vendor) -> Message:
     if isinstance(message, ToolMessage):
         content, name = message.content, message.name
-        parts = content if type(content) is str else _parts(content)
+        parts = content if type(content) is str else _parts(content, vendor)
         failed = message.status == "error"
         return Message(MessageRole.TOOL, ToolResult(message.tool_call_id, parts, is_error=failed, name=name))
     # FunctionMessage, the ancestor of ToolMessage, knows the function's name only.
-    return Message(MessageRole.TOOL, ToolResult(message.name or "", _parts(message.content), name=message.name))
+    return Message(MessageRole.TOOL, ToolResult(message.name or "", _parts(message.content, vendor), name=message.name))
 
 
-def _ai(message: BaseMessage) -> Message:
+def _ai(message: BaseMessage, vendor: Vendor) -> Message:
     if not isinstance(message, AIMessage):
-        return Message(MessageRole.ASSISTANT, _parts(message.content), name=message.name)
+        return Message(MessageRole.ASSISTANT, _parts(message.content, vendor), name=message.name)
     kept = message.additional_kwargs.get(KEPT)
     if kept:
         return restore(message, kept)
@@ -195,25 +214,44 @@ def _without_stream_marks(block: Mapping[str, Any]) -> dict[str, Any]:
 # -- content -----------------------------------------------------------------------------------------------------
 
 
-def _parts(content: Any) -> list[Part]:
+def _parts(content: Any, vendor: Vendor) -> list[Part]:
     if isinstance(content, str):
         return [Text(content)] if content else []
-    return [part for block in content for part in _block(block)]
+    return [part for block in content for part in _block(block, vendor)]
 
 
-def _block(block: Any) -> list[Part]:
+def _block(block: Any, vendor: Vendor) -> list[Part]:
     if not isinstance(block, Mapping):
         return parts_from_block(block)
     kind = block.get("type")
     if kind == "text" or (kind is None and isinstance(block.get("text"), str)):
-        return [Text(block["text"])] if block.get("text") else []
+        return [_text(block, vendor)] if block.get("text") else []
     if kind == "text-plain":
         return [_plain_text(block)]
     if kind in _MEDIA and "source" not in block and "file" not in block:
         return [_media(block)]
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
-        return _block(block["value"])
-    return parts_from_block(block)
+        return _block(block["value"], vendor)
+    try:
+        parts = parts_from_block(block)
+    except InvalidMessageError:
+        if kind in KNOWN_TYPES or (maker := vendor()) is None:
+            raise
+        return [Opaque(Native(maker, dict(block)))]  # a block type that only its vendor knows
+    if "source" in block and len(block) > 2 and (maker := vendor()) is not None:
+        # title, context, citations, cache_control: understood by the vendor whose form this is
+        return [replace(part, native=Native(maker, dict(block))) for part in parts]
+    return parts
+
+
+def _text(block: Mapping[str, Any], vendor: Vendor) -> Text:
+    own = {k: v for k, v in {**(block.get("extras") or {}), **block}.items() if k not in _TEXT_FIELDS}
+    if not own or (maker := vendor()) is None:
+        return Text(block["text"])
+    return Text(block["text"], native=Native(maker, {"type": "text", "text": block["text"], **own}))
+
+
+_TEXT_FIELDS = frozenset({"type", "text", "id", "index", "annotations", "extras"})
 
 
 _MEDIA: dict[str, type[Image | Audio | File]] = {
@@ -272,9 +310,11 @@ def _plain_text(block: Mapping[str, Any]) -> Part:
     return File(**_place(block), name=block.get("title"))
 
 
+_SHORT = 2000  # characters
+_PLAIN_ROLES = {"system": MessageRole.SYSTEM, "human": MessageRole.USER}
 _system, _user = _plain(MessageRole.SYSTEM), _plain(MessageRole.USER)
 
-_READERS: dict[str, Callable[[BaseMessage], Message]] = {
+_READERS: dict[str, Reader] = {
     "system": _system,
     "SystemMessageChunk": _system,
     "human": _user,

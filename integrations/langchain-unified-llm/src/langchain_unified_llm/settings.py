@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
@@ -155,7 +156,15 @@ class ConnectedModel(BaseModel):
         return hashlib.sha256(repr([_revealed(value) for value in hidden]).encode()).hexdigest()[:32]
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self.model_copy()  # settings are values; the client and its connections are meant to be shared
+        # Settings are copied; client, connections, callbacks and rate limiters (they hold locks) are meant to be shared.
+        twin = self.model_copy()
+        for name, value in self.__dict__.items():
+            if isinstance(value, (list, dict)) and name not in _SHARED:
+                twin.__dict__[name] = copy.deepcopy(value, memo)
+        return twin
+
+
+_SHARED = frozenset({"callbacks", "client_options", "profile"})
 
 
 def _mark(options: dict[str, Any] | None) -> Any:

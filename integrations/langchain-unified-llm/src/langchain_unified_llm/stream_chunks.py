@@ -105,9 +105,11 @@ class ChunkWriter:
         metadata = core_to_lc.response_metadata(response)
         if self._v1:
             metadata["output_version"] = "v1"
+        refusal = {**core_to_lc.REFUSAL, "index": len(response.message.parts)}
+        content: Any = ([refusal] if core_to_lc.refused(response) else []) if self._v1 else ""
         return ChatGenerationChunk(
             message=AIMessageChunk(
-                content=[] if self._v1 else "",
+                content=content,
                 additional_kwargs=core_to_lc.additional_kwargs(response, v1=self._v1, streamed=True),
                 response_metadata=metadata,
                 usage_metadata=core_to_lc.usage_metadata(response.usage),

@@ -115,6 +115,10 @@ class EventWriter:
         for index, part in enumerate(response.message.parts):
             if index in self._open:
                 yield from self._part_end(index, part)
+        if core_to_lc.refused(response):
+            index = len(response.message.parts)
+            yield from self._begin(index, dict(core_to_lc.REFUSAL))
+            yield {"event": "content-block-finish", "index": self._wire[index], "content": dict(core_to_lc.REFUSAL)}
         finish: Event = {"event": "message-finish", "metadata": core_to_lc.response_metadata(response)}
         if (usage := core_to_lc.usage_metadata(response.usage)) is not None:
             finish["usage"] = usage

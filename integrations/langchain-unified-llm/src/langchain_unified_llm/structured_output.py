@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import (
     BaseCumulativeTransformOutputParser,
@@ -150,7 +151,12 @@ class CheckedPydanticParser(_CheckedAtEnd, PydanticOutputParser[Any]):
         """See `PydanticOutputParser.parse_result`; a cut-off or refused answer raises."""
         if partial:
             return super().parse_result(result, partial=True)
-        return self._parse_obj(_strict_json(result[0]))
+        value = _strict_json(result[0])
+        try:
+            return self._parse_obj(value)
+        except OutputParserException as exc:
+            why = f"the answer does not fit {self.pydantic_object.__name__}: {exc.__cause__ or exc}"
+            raise _unfit(why, _message(result[0]), result[0].text) from exc
 
 
 class CheckedToolParser(_CheckedAtEnd, JsonOutputKeyToolsParser):

@@ -36,6 +36,8 @@ def neutral_tool(tool: ToolLike, *, strict: bool | None = None) -> dict[str, Any
                 f"{getattr(tool, '__name__', type(tool).__name__)} cannot be bound as a tool: {exc}",
                 hint="pass a tool, a function with type hints, a pydantic class, a TypedDict, or a dictionary",
             ) from exc
+    if isinstance(tool, BaseTool) and (extras := getattr(tool, "extras", None)):
+        described["extras"] = dict(extras)
     if strict is not None and described.get("type") == "function" and "strict" not in described["function"]:
         described["function"]["strict"] = strict
     return described

@@ -1,8 +1,8 @@
 """Standard content blocks for our messages under the names of vendors that LangChain has translators for.
 
 `AIMessage.content_blocks` asks the translator registered for the message's `model_provider`. LangChain's own expect the
-content that their integration writes; for the plain text of ours some of them forget tool calls and reasoning. So each is
-wrapped once: for messages that this package made it adds what is missing, other messages pass through untouched.
+content that their integration writes; for the plain text of ours some of them forget tool calls and reasoning. So
+each is wrapped once: for messages that this package made it adds what is missing, others pass through untouched.
 Where this package is not imported (a viewer of stored messages, say) only that addition is missing.
 """
 

@@ -1,0 +1,52 @@
+"""`register`: make ``init_chat_model("unified:...")`` and ``init_embeddings("unified:...")`` work.
+
+LangChain has no entry point for providers outside its own list: the list is a private dictionary. So this is done on
+request only, and where a version of LangChain has no such dictionary nothing is touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_unified_llm.errors import translate
+from unified_llm.errors import MissingDependencyError
+
+__all__ = ["register"]
+
+
+def register(name: str = "unified") -> list[str]:
+    """Make a provider name known to LangChain's factories, for this process.
+
+    Afterwards ``init_chat_model("unified:claude:claude-sonnet-5-5")`` is a `ChatUnifiedLLM`, and so is every place that
+    takes such a string (``create_agent``...); ``init_embeddings("unified:local:")`` is a `UnifiedLLMEmbeddings`.
+
+    Returns:
+        The functions that know the name now: ``["init_chat_model", "init_embeddings"]``, or fewer where this version of
+        LangChain keeps its providers elsewhere; pass instances there.
+
+    Raises:
+        MissingDependencyError (an ImportError): the package `langchain` is not installed.
+    """
+    try:
+        from langchain.chat_models import base as chat_models
+        from langchain.embeddings import base as embeddings
+    except ImportError as exc:
+        missing = MissingDependencyError("register() needs the package 'langchain'", hint="pip install langchain")
+        raise translate(missing) from exc
+    places = {
+        "init_chat_model": (chat_models, "ChatUnifiedLLM"),
+        "init_embeddings": (embeddings, "UnifiedLLMEmbeddings"),
+    }
+    return [function for function, (module, cls) in places.items() if _add(module, name, cls)]
+
+
+def _add(module: Any, name: str, cls: str) -> bool:
+    providers = getattr(module, "_BUILTIN_PROVIDERS", None)
+    if not isinstance(providers, dict):
+        return False
+    providers[name] = ("langchain_unified_llm", cls, _construct)
+    return True
+
+
+def _construct(cls: Any, model: str = "", **options: Any) -> Any:
+    return cls(model=model or None, **options)
