@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from unified_llm.cache import MemoryCache, ResponseCache, SQLiteCache
     from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, StreamChunk, TextStream
     from unified_llm.client import UnifiedLLM
     from unified_llm.conversations import Conversation, ConversationManager
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from unified_llm.tools import Tool, ToolChoice
 
 _HOMES: dict[str, str] = {
+    "cache": "MemoryCache ResponseCache SQLiteCache",
     "chat_stream": "AsyncChatStream AsyncTextStream ChatStream StreamChunk TextStream",
     "client": "UnifiedLLM",
     "conversations": "Conversation ConversationManager",
@@ -169,6 +171,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "LocalProvider",
+    "MemoryCache",
     "Message",
     "MessageRole",
     "MissingCredentialError",
@@ -192,9 +195,11 @@ __all__ = [
     "ProviderConfig",
     "RateLimitError",
     "RequestTooLargeError",
+    "ResponseCache",
     "ResponseError",
     "ResponseFormat",
     "RetryPolicy",
+    "SQLiteCache",
     "ServerError",
     "StreamChunk",
     "StreamEnd",

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
 from unified_llm import attachments
+from unified_llm.cache import ResponseCache
 from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
 from unified_llm.conversations import Conversation, ConversationManager
 from unified_llm.costs import Ledger, PriceTable, UsageRecord
@@ -68,6 +69,8 @@ class UnifiedLLM:
         fallback_after_delivery: start over on the next target when a stream breaks after its first delta.
         hooks: objects with any method of `unified_llm.flow.Hooks`, such as a `Budget`.
         on_usage: called with a `UsageRecord` after each call, sync or async; `usage` has the running totals.
+        cache: a `MemoryCache` or `SQLiteCache`: a chat that was answered before is answered from there, unless it says
+            ``cache=False``. Failures and partial answers are never kept.
         prices: a `PriceTable` with your own prices; the default one knows those of the extra `prices`.
         options: further keywords of the provider's constructor (``transport``, ``headers``, ``script``...).
 
@@ -108,6 +111,7 @@ class UnifiedLLM:
         hooks: Iterable[object] = (),
         on_usage: Callable[[UsageRecord], Any] | None = None,
         prices: PriceTable | None = None,
+        cache: ResponseCache | None = None,
         **options: Any,
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
@@ -137,6 +141,7 @@ class UnifiedLLM:
             [self.usage, *([self._router.balancer] if deployments else []), *hooks],
         )
         self._timeout = timeout
+        self._cache = cache
         self._warned: set[tuple[str | None, str]] = set()
         self.conversations = ConversationManager(self)
 
@@ -354,6 +359,8 @@ class UnifiedLLM:
     def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
         """The request for one target; what is left of the deadline bounds its silences, as sync code can do no more."""
         request = request.for_model(model)
+        if self._cache is not None and request.config.cache is not False:
+            request = replace(request, cache=self._cache)
         if step.seconds_left is None:
             return request
         bounds = (request.config.timeout, self._timeout, step.seconds_left)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.messages import Message
 from unified_llm.tools import Tool, ToolChoice
+
+if TYPE_CHECKING:
+    from unified_llm.cache import ResponseCache
 
 __all__ = ["ChatRequest", "EmbedRequest", "ModelConfig", "ResponseFormat", "nearest"]
 
@@ -62,6 +65,7 @@ class ModelConfig:
         label: the application's own name for the call, for hooks and totals; not sent.
         fallbacks: model references asked in order when the first fails.
         max_retries: attempts after the first, per target; deadline: most seconds for everything.
+        cache: False: ask the server even when the client's cache has the answer, and keep nothing.
         on_unsupported: "warn" (default), "error" or "drop" for what the provider cannot do; always recorded.
     """
 
@@ -92,6 +96,7 @@ class ModelConfig:
     max_retries: int | None = None
     deadline: float | None = None
     on_unsupported: OnUnsupported | None = None
+    cache: bool | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def __init__(
@@ -192,7 +197,10 @@ def unknown_option(name: str, *, provider: str | None = None) -> UnsupportedOpti
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat call, resolved: what the codecs encode. `config.model_name` is already split into `model`."""
+    """A chat call, resolved: what the codecs encode. `config.model_name` is already split into `model`.
+
+    `cache` is looked into first, by providers that encode their requests (`WireProvider`).
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -201,11 +209,19 @@ class ChatRequest:
     tool_choice: ToolChoice | None = None
     response_format: ResponseFormat | None = None
     stream: bool = False
+    cache: ResponseCache | None = None
 
     def for_model(self, model: str) -> ChatRequest:
         """The same request for another model."""
         return ChatRequest(
-            model, self.messages, self.config, self.tools, self.tool_choice, self.response_format, self.stream
+            model,
+            self.messages,
+            self.config,
+            self.tools,
+            self.tool_choice,
+            self.response_format,
+            self.stream,
+            self.cache,
         )
 
 

@@ -137,6 +137,7 @@ class _Details:
     response_format: ResponseFormat | None = None
     raw: Any = field(default=None, repr=False)
     headers: Mapping[str, str] | None = field(default=None, repr=False)
+    cached: bool = False
 
 
 class ChatResponse(str):
@@ -154,6 +155,7 @@ class ChatResponse(str):
         request_id, response_id: ids given by the server, or None.
         latency, time_to_first_token: seconds, or None.
         raw: the server's answer decoded from JSON; for a stream None.
+        cached: whether it came from the client's cache: `usage` is then that of the first time, `cost` 0.
         headers: response headers of the HTTP answer (lower-case names), or None.
     """
 
@@ -259,6 +261,10 @@ class ChatResponse(str):
         return self._d.headers
 
     @property
+    def cached(self) -> bool:
+        return self._d.cached
+
+    @property
     def parsed(self) -> Any:
         """The structured output: an instance of the pydantic class asked for, else the decoded JSON.
 
@@ -290,6 +296,7 @@ class ChatResponse(str):
             "finish_reason": d.finish_reason and d.finish_reason.value,
             "usage": d.usage.to_dict(),
             "cost": self.cost,
+            "cached": d.cached or None,
             "latency": d.latency,
             "request_id": d.request_id,
             "response_id": d.response_id,

@@ -46,7 +46,7 @@ FLOORS: list[set[str]] = [
     {"requests"},
     {"responses", "schemas"},
     {"stream", "wire", "message_formats"},
-    {"codecs", "attachments", "credentials", "chat_stream"},
+    {"codecs", "attachments", "credentials", "chat_stream", "cache"},
     {"local_models", "offline"},
     {"drivers"},
     {"providers"},

@@ -81,6 +81,8 @@ class Budget:
             if id(info) not in self._in_flight:
                 return
             self._in_flight.discard(id(info))
+            if getattr(response, "cached", False):
+                return  # it used nothing
             tokens = response.usage.total_tokens or 0
             self.spent_tokens += tokens
             self._longest = max(self._longest, tokens)

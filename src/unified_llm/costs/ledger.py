@@ -14,7 +14,10 @@ __all__ = ["Ledger", "Totals", "UsageRecord"]
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One call that ended well, with everything that is known of it. Seconds and USD; None is unknown."""
+    """One call that ended well, with everything that is known of it. Seconds and USD; None is unknown.
+
+    `cached`: the answer came from the client's cache; `usage` is what it took the first time.
+    """
 
     operation: str
     provider: str
@@ -26,24 +29,39 @@ class UsageRecord:
     time_to_first_token: float | None = None
     finish_reason: str | None = None
     request_id: str | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over calls. `unpriced_calls` are those whose cost is not known: they are not in `cost`."""
+    """Sums over calls. `unpriced_calls` are those whose cost is not known: they are not in `cost`.
+
+    `cached_calls` were answered from the client's cache: they used nothing, and are not in `usage`.
+    """
 
     calls: int = 0
     usage: Usage = field(default_factory=Usage)
     cost: float = 0.0
     unpriced_calls: int = 0
+    cached_calls: int = 0
 
     def plus(self, record: UsageRecord) -> Totals:
         """These totals and one more call."""
         return Totals(
             self.calls + 1,
-            self.usage + record.usage,
+            self.usage if record.cached else self.usage + record.usage,
             self.cost + (record.cost or 0.0),
             self.unpriced_calls + (record.cost is None),
+            self.cached_calls + record.cached,
+        )
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.calls + other.calls,
+            self.usage + other.usage,
+            self.cost + other.cost,
+            self.unpriced_calls + other.unpriced_calls,
+            self.cached_calls + other.cached_calls,
         )
 
 
@@ -83,6 +101,7 @@ class Ledger:
             time_to_first_token=response.time_to_first_token,
             finish_reason=response.finish_reason,
             request_id=response.request_id,
+            cached=response.cached,
         )
 
     def add(self, record: UsageRecord) -> None:
@@ -99,12 +118,7 @@ class Ledger:
         total = Totals()
         for key, one in items:
             if all(w is None or w == k for w, k in zip(wanted, key, strict=True)):
-                total = Totals(
-                    total.calls + one.calls,
-                    total.usage + one.usage,
-                    total.cost + one.cost,
-                    total.unpriced_calls + one.unpriced_calls,
-                )
+                total += one
         return total
 
     def by_model(self) -> dict[str, Totals]:
@@ -119,13 +133,7 @@ class Ledger:
             items = list(self._totals.items())
         labels: dict[str | None, Totals] = {}
         for (_, _, label), one in items:
-            before = labels.get(label, Totals())
-            labels[label] = Totals(
-                before.calls + one.calls,
-                before.usage + one.usage,
-                before.cost + one.cost,
-                before.unpriced_calls + one.unpriced_calls,
-            )
+            labels[label] = labels.get(label, Totals()) + one
         return labels
 
     def reset(self) -> None:

@@ -12,6 +12,7 @@ from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsC
 from unified_llm.drivers.base import Driver
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.messages import Origin
+from unified_llm.providers.caching import CachedCall, key_of
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, FinishReason, ModelInfo
 from unified_llm.stream import Accumulator, StreamEnd, StreamEvent, events_of
@@ -127,7 +128,9 @@ class WireProvider(LLMProvider):
         call = self.chat_codec.encode(request, self.context)
         started = time.perf_counter()
         try:
-            return self._decoded(self.driver.send(call), call, request, started)
+            driver = self._carrier(request, call)
+            response = self._decoded(driver.send(call), call, request, started)
+            return driver.keep(response) if isinstance(driver, CachedCall) else response
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
@@ -136,10 +139,19 @@ class WireProvider(LLMProvider):
         call = self.chat_codec.encode(request, self.context)
         started = time.perf_counter()
         try:
-            return self._decoded(await self.driver.send_async(call), call, request, started)
+            driver = self._carrier(request, call)
+            response = self._decoded(await driver.send_async(call), call, request, started)
+            return await driver.keep_async(response) if isinstance(driver, CachedCall) else response
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
+
+    def _carrier(self, request: ChatRequest, call: WireCall) -> Driver | CachedCall:
+        """Who carries out a call: the driver itself, or the request's cache in front of it."""
+        if request.cache is None:
+            return self.driver
+        address = str(getattr(self, "base_url", None) or "")
+        return CachedCall(request.cache, self.driver, key_of(self.context.provider, address, call))
 
     def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
         self._check(reply)
@@ -159,8 +171,9 @@ class WireProvider(LLMProvider):
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
         call = self.chat_codec.encode(request, self.context)
         run = _StreamRun(self, request, call)
+        driver = self._carrier(request, call)
         try:
-            with self.driver.open(call) as reply:
+            with driver.open(call) as reply:
                 if not 200 <= reply.status < 300:
                     raise self.chat_codec.error(reply.status, reply.headers, reply.read(), self.context)
                 decoder = run.begin(reply.headers)
@@ -178,13 +191,15 @@ class WireProvider(LLMProvider):
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
             raise
-        yield StreamEnd(run.response())
+        response = run.response()
+        yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         call = self.chat_codec.encode(request, self.context)
         run = _StreamRun(self, request, call)
+        driver = self._carrier(request, call)
         try:
-            async with self.driver.open_async(call) as reply:
+            async with driver.open_async(call) as reply:
                 if not 200 <= reply.status < 300:
                     raise self.chat_codec.error(reply.status, reply.headers, await reply.read(), self.context)
                 decoder = run.begin(reply.headers)
@@ -202,7 +217,8 @@ class WireProvider(LLMProvider):
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
             raise
-        yield StreamEnd(run.response())
+        response = run.response()
+        yield StreamEnd(await driver.keep_async(response) if isinstance(driver, CachedCall) else response)
 
     # -- embeddings and models ----------------------------------------------------------------------------------
 

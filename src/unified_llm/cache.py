@@ -1,0 +1,181 @@
+"""Where answers are kept, to be given again for the same request: in memory, or in an SQLite file.
+
+The standard library's `sqlite3` is all that is needed: one table from a hash to bytes, with an expiry. Prompts are
+not stored, only their hash; answers are stored as the server sent them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from unified_llm.errors import ConfigurationError
+
+__all__ = ["MemoryCache", "ResponseCache", "SQLiteCache"]
+
+logger = logging.getLogger("unified_llm")
+
+
+class ResponseCache(ABC):
+    """Keeps bytes under a key. Subclass it to keep them elsewhere; may be shared by clients and threads."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes | None:
+        """What was put under `key`, unless it has expired."""
+
+    @abstractmethod
+    def put(self, key: str, value: bytes) -> None:
+        """Keep `value` under `key`."""
+
+    async def get_async(self, key: str) -> bytes | None:
+        """`get`, without blocking the event loop."""
+        return await asyncio.to_thread(self.get, key)
+
+    async def put_async(self, key: str, value: bytes) -> None:
+        """`put`, without blocking the event loop."""
+        await asyncio.to_thread(self.put, key, value)
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget everything."""
+
+
+def _checked(ttl: float | None, most: int) -> None:
+    if (ttl is not None and ttl <= 0) or most < 1:
+        raise ConfigurationError(
+            f"a cache of {most} answers for {ttl} s makes no sense", hint="ttl=None keeps them until there are too many"
+        )
+
+
+class MemoryCache(ResponseCache):
+    """Keeps the last answers in this process.
+
+    Args:
+        most: answers kept; the least recently used goes first.
+        ttl: seconds an answer is kept; None: until it must make room.
+    """
+
+    def __init__(
+        self, most: int = 1024, *, ttl: float | None = 3600.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        _checked(ttl, most)
+        self.most, self.ttl = most, ttl
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: str) -> bytes | None:
+        with self._lock:
+            value, written = self._kept.get(key, (None, 0.0))
+            if value is None:
+                return None
+            if self.ttl is not None and not 0 <= self._clock() - written <= self.ttl:
+                del self._kept[key]
+                return None
+            self._kept.move_to_end(key)
+            return value
+
+    def put(self, key: str, value: bytes) -> None:
+        with self._lock:
+            self._kept[key] = (value, self._clock())
+            self._kept.move_to_end(key)
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+
+    async def get_async(self, key: str) -> bytes | None:
+        return self.get(key)  # nothing to wait for
+
+    async def put_async(self, key: str, value: bytes) -> None:
+        self.put(key, value)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+class SQLiteCache(ResponseCache):
+    """Keeps answers in a file, also for other processes and the next run.
+
+    The file is made for its owner alone (mode 0600): it holds what models answered. One that fails later (a full
+    disk, a lock held for more than a second) costs a request, not the call: it is logged and the server is asked.
+
+    Args:
+        path: the file; made when it is not there.
+        most: answers kept; the least recently used go first.
+        ttl: seconds an answer is kept; None: until it must make room.
+
+    Raises:
+        ConfigurationError: the file cannot be opened, or is no database of ours.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        most: int = 10_000,
+        *,
+        ttl: float | None = 7 * 24 * 3600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        _checked(ttl, most)
+        self.path = Path(path).expanduser()
+        self.most, self.ttl = most, ttl
+        self._clock = clock
+        self._lock = threading.Lock()
+        try:
+            self.path.touch(mode=0o600)
+            self._connection = sqlite3.connect(self.path, timeout=1.0, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=OFF")  # a lost entry costs a request, no more
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB, written REAL, used REAL)"
+            )
+        except (OSError, sqlite3.Error) as exc:
+            raise ConfigurationError(
+                f"the cache {self.path} cannot be used: {exc}", hint="name a file in a folder you may write to"
+            ) from exc
+
+    def get(self, key: str) -> bytes | None:
+        now = self._clock()
+        oldest = now - self.ttl if self.ttl is not None else float("-inf")
+        try:
+            with self._lock:
+                row = self._connection.execute(
+                    "UPDATE answers SET used = ? WHERE key = ? AND written BETWEEN ? AND ? RETURNING value",
+                    (now, key, oldest, now),
+                ).fetchone()
+        except sqlite3.Error as exc:
+            logger.warning("the cache %s cannot be read: %s", self.path, exc)
+            return None
+        return None if row is None else bytes(row[0])
+
+    def put(self, key: str, value: bytes) -> None:
+        now = self._clock()
+        try:
+            with self._lock:
+                self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, value, now, now))
+                self._connection.execute(
+                    "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used DESC LIMIT -1 OFFSET ?)",
+                    (self.most,),
+                )
+        except sqlite3.Error as exc:
+            logger.warning("the cache %s cannot be written: %s", self.path, exc)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._connection.execute("DELETE FROM answers")
+
+    def close(self) -> None:
+        """Close the file. The cache cannot be used afterwards."""
+        with self._lock:
+            self._connection.close()

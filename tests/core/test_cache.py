@@ -1,0 +1,300 @@
+"""The response cache: the same request is answered once, streams are replayed as streams, failures are never kept."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testkit.claude_double import ClaudeDouble
+from testkit.openai_double import OpenAIDouble
+from testkit.wire_server import CLOSE, WireServer, json_reply, reply, sse
+from unified_llm import (
+    Budget,
+    ConfigurationError,
+    MemoryCache,
+    ResponseCache,
+    ResponseError,
+    SQLiteCache,
+    StreamInterruptedError,
+    UnifiedLLM,
+    UnifiedLLMError,
+    UsageRecord,
+)
+from unified_llm.providers.caching import Kept, key_of
+from unified_llm.testing import Cut, Failure, FakeLLM, Reply
+from unified_llm.wire import WireCall
+
+KINDS = ["memory", "sqlite"]
+
+
+@pytest.fixture(params=KINDS)
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResponseCache]:
+    if request.param == "memory":
+        yield MemoryCache()
+        return
+    made = SQLiteCache(tmp_path / "answers.db")
+    yield made
+    made.close()
+
+
+async def test_the_same_request_is_sent_once_sync_and_async(cache: ResponseCache) -> None:
+    llm = FakeLLM("first", "second", cache=cache)
+    answers = [llm.chat("x"), llm.chat("x"), await llm.chat_async("x")]
+    assert [(str(a), a.cached) for a in answers] == [("first", False), ("first", True), ("first", True)]
+    assert len(llm.requests) == 1
+    assert llm.chat("x", temperature=0.5) == "second"
+    assert len(llm.requests) == 2
+
+
+async def test_streams_are_replayed_as_streams(cache: ResponseCache) -> None:
+    llm = FakeLLM(Reply("one two three", thinking="hm"), cache=cache)
+    live = [(e.type, getattr(e, "text", None)) for e in llm.stream("x")]
+    replayed = [(e.type, getattr(e, "text", None)) for e in llm.stream("x")]
+    assert len(live) > 5
+    assert replayed == live
+    assert [(e.type, getattr(e, "text", None)) async for e in llm.stream_async("x")] == live
+    assert llm.stream("x").get_response().cached
+    assert "".join(llm.chat("x", stream=True)) == "one two three"
+    assert len(llm.requests) == 1
+
+
+async def test_a_stream_recorded_by_async_code_is_replayed_by_sync_code(cache: ResponseCache) -> None:
+    llm = FakeLLM("one two", cache=cache)
+    live = [e.type async for e in llm.stream_async("x")]
+    assert [e.type for e in llm.stream("x")] == live
+    assert len(llm.requests) == 1
+
+
+def test_a_call_can_pass_by_the_cache(cache: ResponseCache) -> None:
+    llm = FakeLLM("first", "second", "third", cache=cache)
+    assert llm.chat("x", cache=False) == "first"
+    assert llm.chat("x") == "second", "nothing was kept of the first"
+    assert llm.chat("x", cache=False) == "third"
+    assert llm.chat("x") == "second"
+
+
+def test_a_failure_is_never_kept(cache: ResponseCache) -> None:
+    llm = FakeLLM(Failure(status=500), Failure(status=400), "good", cache=cache)
+    for _ in range(2):
+        with pytest.raises(UnifiedLLMError):
+            llm.chat("x")
+    assert llm.chat("x") == "good"
+
+
+async def test_half_an_answer_is_never_kept(cache: ResponseCache) -> None:
+    llm = FakeLLM(
+        Reply("half an answer", cut=Cut(after=2)),
+        Reply("half an answer", cut=Cut(after=2)),
+        "whole",
+        "other",
+        cache=cache,
+    )
+    with pytest.raises(StreamInterruptedError):
+        list(llm.stream("x"))
+    with pytest.raises(StreamInterruptedError):
+        [e async for e in llm.stream_async("x")]
+    with llm.stream("y") as stream:
+        next(iter(stream))
+    assert str(llm.stream("y").get_response()) == "other"
+
+
+def test_a_success_status_with_an_unusable_body_is_never_kept(cache: ResponseCache) -> None:
+    message = {"role": "assistant", "content": "hi"}
+    good = json_reply({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
+    with WireServer(reply(200, b"<html>", {"content-type": "text/html"}), good) as server:
+        with UnifiedLLM(base_url=server.url + "/v1", model="m", cache=cache, max_retries=0) as llm:
+            with pytest.raises(ResponseError):
+                llm.chat("x")
+            assert llm.chat("x") == "hi"
+            assert llm.chat("x").cached
+        assert len(server.requests) == 2
+
+
+def test_a_connection_that_breaks_in_mid_stream_keeps_nothing(cache: ResponseCache) -> None:
+    half = {"choices": [{"index": 0, "delta": {"content": "hi"}}]}
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    with WireServer([*sse([half], end=False), CLOSE], sse([half, end])) as server:
+        with UnifiedLLM(base_url=server.url + "/v1", model="m", cache=cache, max_retries=0) as llm:
+            with pytest.raises(StreamInterruptedError):
+                list(llm.stream("x"))
+            list(llm.stream("x"))
+        assert len(server.requests) == 2
+
+
+def test_the_answers_of_another_address_are_other_answers(cache: ResponseCache) -> None:
+    def answer(text: str) -> Any:
+        message = {"role": "assistant", "content": text}
+        return json_reply({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
+
+    with WireServer(answer("a")) as one, WireServer(answer("b")) as two:
+        for server, text in ((one, "a"), (two, "b")):
+            with UnifiedLLM(base_url=server.url + "/v1", model="m", cache=cache) as llm:
+                assert llm.chat("x") == text
+
+
+def test_claude_and_openai_are_cached_with_their_tool_calls_and_usage(
+    claude_double: ClaudeDouble, openai_double: Callable[..., OpenAIDouble], cache: ResponseCache
+) -> None:
+    double = openai_double()
+    clients = [
+        UnifiedLLM("claude", api_key=claude_double.key, base_url=claude_double.url, cache=cache),
+        UnifiedLLM("openai", api_key="k", base_url=double.url, cache=cache, model="gpt-4o"),
+    ]
+    for llm in clients:
+        live, again = llm.chat("Hello"), llm.chat("Hello")
+        assert again.cached
+        assert (again.message, again.usage, again.finish_reason) == (live.message, live.usage, live.finish_reason)
+        streamed, replayed = llm.stream("Hello").get_response(), llm.stream("Hello").get_response()
+        assert replayed.cached
+        assert replayed.message == streamed.message
+        llm.close()
+    assert (len(claude_double.requests), len(double.requests)) == (2, 2)
+
+
+def test_a_hit_costs_nothing_and_is_marked_everywhere() -> None:
+    records: list[UsageRecord] = []
+    budget = Budget(tokens=10_000)
+    usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
+    llm = FakeLLM(Reply("x", usage=usage), cache=MemoryCache(), on_usage=records.append, hooks=[budget])
+    first, hit = llm.chat("x"), llm.chat("x")
+    assert hit.cost == 0.0
+    assert hit.usage == first.usage
+    assert hit.to_dict()["cached"] is True
+    assert "cached" not in first.to_dict()
+    assert [r.cached for r in records] == [False, True]
+    total = llm.usage.total()
+    assert (total.calls, total.cached_calls, total.usage.total_tokens) == (2, 1, 150)
+    assert budget.spent_tokens == 150
+
+
+def test_memory_forgets_the_least_recently_used_and_the_expired() -> None:
+    now = 0.0
+    cache = MemoryCache(2, ttl=10, clock=lambda: now)
+    cache.put("a", b"1")
+    cache.put("b", b"2")
+    assert cache.get("a") == b"1"
+    cache.put("c", b"3")
+    assert (cache.get("a"), cache.get("b"), cache.get("c"), len(cache)) == (b"1", None, b"3", 2)
+    now = 11.0
+    assert (cache.get("a"), len(cache)) == (None, 1)
+    cache.clear()
+    assert cache.get("c") is None
+
+
+def test_a_file_forgets_the_least_recently_used_and_the_expired_and_outlives_the_client(tmp_path: Path) -> None:
+    now = 100.0
+    path = tmp_path / "answers.db"
+    cache = SQLiteCache(path, 2, ttl=10, clock=lambda: now)
+    cache.put("a", b"a")
+    now = 101.0
+    cache.put("b", b"b")
+    now = 102.0
+    assert cache.get("a") == b"a"
+    now = 103.0
+    cache.put("c", b"c")
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (b"a", None, b"c")
+    cache.close()
+    again = SQLiteCache(path, 2, ttl=10, clock=lambda: now)
+    assert again.get("c") == b"c"
+    now = 112.0
+    assert (again.get("a"), again.get("c")) == (None, b"c")
+    now = 50.0
+    assert again.get("c") is None, "written in the future: the clock went backwards"
+    again.clear()
+    again.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "answers.db"
+    SQLiteCache(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_no_cache_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to be taken for one" * 10)
+    with pytest.raises(ConfigurationError, match=r"notes\.txt"):
+        SQLiteCache(path)
+    assert path.read_text().startswith("not a database")
+    with pytest.raises(ConfigurationError):
+        SQLiteCache(tmp_path / "missing" / "answers.db")
+
+
+def test_a_cache_that_breaks_later_costs_a_request_not_the_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = SQLiteCache(tmp_path / "answers.db")
+    llm = FakeLLM("first", "second", cache=cache)
+    assert llm.chat("x") == "first"
+    cache.close()
+    assert llm.chat("x") == "second"
+    assert "cannot be read" in caplog.text
+    assert "cannot be written" in caplog.text
+
+
+def test_a_damaged_entry_counts_as_none() -> None:
+    cache = MemoryCache()
+    llm = FakeLLM("first", "second", cache=cache)
+    llm.chat("x")
+    (key,) = cache._kept
+    for damaged in (b"", b"{}", b'{"type": "x", "sizes": [5]}\nabc', b"\xff\n"):
+        cache.put(key, damaged)
+        assert Kept.unpack(damaged) is None
+    assert llm.chat("x") == "second"
+
+
+def test_many_threads_share_one_file(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "answers.db")
+    wrong: list[str] = []
+
+    def work(number: int) -> None:
+        for i in range(30):
+            cache.put(f"{number}-{i}", str(i).encode())
+            if cache.get(f"{number}-{i}") != str(i).encode():
+                wrong.append(f"{number}-{i}")
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    cache.close()
+
+
+@given(st.lists(st.binary(max_size=20), max_size=6), st.text(max_size=10))
+def test_what_is_packed_is_unpacked(chunks: list[bytes], content_type: str) -> None:
+    kept = Kept(content_type, tuple(chunks))
+    assert Kept.unpack(kept.pack()) == kept
+
+
+def test_everything_that_is_sent_makes_the_key_and_the_credential_does_not() -> None:
+    call = WireCall("chat", b"{}")
+    others = [
+        replace(call, path="x"),
+        replace(call, body=b"{ }"),
+        replace(call, method="GET"),
+        replace(call, stream=True),
+        replace(call, headers=(("anthropic-beta", "x"),)),
+    ]
+    keys = {key_of("p", "a", c) for c in [call, *others]} | {key_of("q", "a", call), key_of("p", "b", call)}
+    assert len(keys) == 8
+    assert key_of("p", "a", replace(call, timeout=3.0)) in keys
+
+
+@pytest.mark.parametrize("arguments", [{"ttl": 0}, {"ttl": -1}, {"most": 0}])
+def test_limits_that_make_no_sense_are_refused(arguments: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        MemoryCache(**arguments)
+    with pytest.raises(ConfigurationError):
+        SQLiteCache(tmp_path / "x.db", **arguments)
