@@ -41,7 +41,18 @@ else:
 
         SDK_2 = False
 
-__all__ = ["DISCONNECTED", "SDK_2", "Call", "Catalogue", "CatalogueServer", "MCPError", "ToolSpec", "protocol_error"]
+__all__ = [
+    "DISCONNECTED",
+    "SDK_2",
+    "Background",
+    "Call",
+    "Catalogue",
+    "CatalogueServer",
+    "MCPError",
+    "ToolSpec",
+    "background_of_call",
+    "protocol_error",
+]
 
 logger = logging.getLogger("unified_llm_mcp")
 
@@ -54,6 +65,16 @@ HOUR = 3_600_000
 
 _request: ContextVar[Any] = ContextVar("unified_llm_mcp_request")
 """Request context of the SDK 2.x, set by a middleware; the 1.x line has such a variable of its own."""
+
+
+@dataclass(slots=True)
+class Background:
+    """Where a tool call runs that may go on after its request was answered: set once that has happened."""
+
+    detached: bool = False
+
+
+background_of_call: ContextVar[Background | None] = ContextVar("unified_llm_mcp_background", default=None)
 
 
 def protocol_error(message: str, data: Any = None, *, code: int = INVALID_PARAMS) -> Exception:
@@ -71,6 +92,16 @@ class Call:
     def __init__(self, request: Any = None, bus: Any = None) -> None:
         self._request = request
         self._bus = bus
+        self._background = background_of_call.get()
+
+    @property
+    def may_outlive_request(self) -> bool:
+        """Whether somebody above answers the request when the work takes long: then there is no hurry here."""
+        return self._background is not None
+
+    @property
+    def _answered(self) -> bool:
+        return self._background is not None and self._background.detached
 
     @property
     def subject(self) -> str:
@@ -96,6 +127,8 @@ class Call:
         working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone.wait())
         try:
             await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if self._answered:
+                await asyncio.wait({working})
         finally:
             leaving.cancel()
             if not working.done():
@@ -105,8 +138,8 @@ class Call:
         return await working
 
     async def report_progress(self, progress: float, message: str | None = None) -> None:
-        """Send a progress notification; nothing happens when the caller asked for none."""
-        if self._request is None:
+        """Send a progress notification; nothing happens when the caller asked for none, or has the answer."""
+        if self._request is None or self._answered:
             return
         session = self._request.session
         if SDK_2:
@@ -124,7 +157,7 @@ class Call:
             from mcp.server.subscriptions import ResourcesListChanged
 
             await self._bus.publish(ResourcesListChanged())
-        if self._request is not None and self._has_handshake():
+        if self._request is not None and self._has_handshake() and not self._answered:
             await self._request.session.send_resource_list_changed()
 
     def _has_handshake(self) -> bool:

@@ -27,7 +27,8 @@ async def chat(state: ServerState, arguments: ChatArguments, call: Call) -> dict
     try:
         if arguments.conversation_id == "new":
             await call.resources_changed()
-        await follow(started.run, call, wait=state.settings.max_wait or None, heartbeat=state.settings.heartbeat)
+        wait = None if call.may_outlive_request else state.settings.max_wait or None
+        await follow(started.run, call, wait=wait, heartbeat=state.settings.heartbeat)
     except BaseException:  # cancelled, or the connection is gone: nobody will read the answer, so stop paying for it
         started.run.cancel()
         raise

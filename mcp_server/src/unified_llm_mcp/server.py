@@ -9,7 +9,7 @@ from typing import Any
 from unified_llm import UnifiedLLM
 from unified_llm.errors import UnifiedLLMError
 from unified_llm_mcp import __version__, completion, prompts, resources
-from unified_llm_mcp._sdk import Call, CatalogueServer, ToolSpec
+from unified_llm_mcp._sdk import SDK_2, Call, CatalogueServer, ToolSpec
 from unified_llm_mcp.arguments import (
     Arguments,
     ChatArguments,
@@ -70,9 +70,21 @@ def build_server(
         instructions=INSTRUCTIONS,
         catalogue=_ServerCatalogue(state),
         **(oauth.sdk_options() if oauth is not None else {}),
+        **_extensions(state),
     )
     server.state = state
     return server
+
+
+def _extensions(state: ServerState) -> dict[str, Any]:
+    """Protocol extensions, as the SDK's 2.x line takes them."""
+    if not SDK_2:
+        return {}
+    from unified_llm_mcp.tasks import TasksExtension
+
+    tasks = TasksExtension(state.settings)
+    state.on_close.append(tasks.close)
+    return {"extensions": [tasks]}
 
 
 class _ServerCatalogue:

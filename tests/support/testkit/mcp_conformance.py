@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import anyio
 from mcp import types
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, require_client_extension
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, Field
@@ -52,6 +52,44 @@ def register(server: ModelServer) -> None:
     _resources(server)
     _prompts(server)
     _handshake_methods(server)
+    _long_calls(server)
+
+
+def _long_calls(server: ModelServer) -> None:
+    """Calls that become tasks for clients that know them; the server has no fixture that asks for input meanwhile."""
+
+    @server.tool()
+    async def greet(name: str) -> str:
+        """Greet at once."""
+        return f"Hello, {name}!"
+
+    @server.tool()
+    async def slow_compute(seconds: float = 0) -> str:
+        """Compute for some seconds."""
+        await anyio.sleep(seconds)
+        return f"computed for {seconds} s"
+
+    @server.tool()
+    async def failing_job(ctx: Ctx) -> str:
+        """Fail after a second, as a task only."""
+        require_client_extension(ctx.request_context, "io.modelcontextprotocol/tasks")
+        await anyio.sleep(1)
+        raise ToolError("the job failed")
+
+    @server.tool()
+    async def test_tool_with_task(ctx: Ctx) -> Required:
+        """Ask first, then work for a second."""
+        answers = given(ctx, "user_name")
+        if answers is None:
+            return ask(user_name=elicit("What is your name?", name="string"))
+        await anyio.sleep(1)
+        return result(text(f"Done for {answers['user_name'].get('content', {}).get('name')}"))
+
+    @server.tool()
+    async def protocol_error_job() -> str:
+        """Break after a second."""
+        await anyio.sleep(1)
+        raise MCPError(types.INTERNAL_ERROR, "broken")
 
 
 def _contents(server: ModelServer) -> None:
