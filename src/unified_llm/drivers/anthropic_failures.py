@@ -19,6 +19,7 @@ from unified_llm.errors import (
 __all__ = ["Translator"]
 
 _SDK_SECONDS = 600.0
+_SDK_CONNECT_SECONDS = 5.0
 _OFFICIAL = "https://api.anthropic.com"
 _CREDENTIAL_HINT = "set ANTHROPIC_API_KEY, or pass api_key=... to UnifiedLLM(provider='claude')"
 
@@ -42,43 +43,40 @@ class Translator:
         except (TypeError, ValueError) as exc:
             raise ConfigurationError(f"the anthropic SDK refused its options: {exc}") from exc
 
-    def raise_for(self, exc: Exception) -> NoReturn:
-        """Raise what an exchange's exception means in our tree. One that is not the SDK's is raised as it is."""
+    def raise_for(self, exc: Exception, seconds: float | None) -> NoReturn:
+        """Raise what an exchange's exception means in our tree. One that is not the SDK's is raised as it is.
+
+        `seconds` is the limit it was sent with, None for the SDK's own.
+        """
         if isinstance(exc, TypeError) and "authentication method" not in str(exc):
             raise exc
-        raise self._of_request(exc) from exc
+        raise self._of_request(exc, seconds) from exc
 
-    def _of_request(self, exc: Exception) -> UnifiedLLMError:
-        cause = exc.__cause__ if isinstance(exc, self._anthropic.APIConnectionError) else exc
-        if isinstance(exc, self._anthropic.APITimeoutError):
-            return self._timed_out(cause, "first byte")
+    def _of_request(self, exc: Exception, seconds: float | None) -> UnifiedLLMError:
+        below = exc.__cause__ if isinstance(exc, self._anthropic.APIConnectionError) else exc
+        if isinstance(exc, self._anthropic.APITimeoutError) or isinstance(below, self._httpx2.TimeoutException):
+            return self._timed_out(below, "first byte", seconds)
         if isinstance(exc, (self._anthropic.APIConnectionError, self._httpx2.HTTPError)):
-            return self._not_connected(cause)
+            return self._not_connected(below)
         return MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT)
 
-    def of_body(self, exc: Exception, status: int) -> UnifiedLLMError:
+    def of_body(self, exc: Exception, status: int, seconds: float | None) -> UnifiedLLMError:
         """What reading a streamed body raised; these are not the SDK's exceptions but the HTTP library's."""
         if isinstance(exc, self._httpx2.TimeoutException):
-            return self._timed_out(exc, "next byte")
+            return self._timed_out(exc, "next byte", seconds)
         return StreamInterruptedError(
             f"{self._address.label} broke off its answer: {exc}",
             status=status,
             hint="the answer is incomplete; ask again, and see the server's log if it keeps happening",
         )
 
-    def _timed_out(self, cause: BaseException | None, phase: failures.Phase) -> UnifiedLLMError:
+    def _timed_out(self, cause: BaseException | None, phase: failures.Phase, seconds: float | None) -> UnifiedLLMError:
         if isinstance(cause, self._httpx2.ConnectTimeout):
-            phase = "connect"
-        elif isinstance(cause, self._httpx2.PoolTimeout):
+            limit = min(seconds, failures.CONNECT_SECONDS) if seconds is not None else _SDK_CONNECT_SECONDS
+            return failures.timed_out(self._address, "connect", limit)
+        if isinstance(cause, self._httpx2.PoolTimeout):
             phase = "pool"
-        return failures.timed_out(self._address, phase, self._limit(cause, phase))
-
-    def _limit(self, cause: BaseException | None, phase: failures.Phase) -> float:
-        """The limit that passed, as the request was sent with it."""
-        request = getattr(cause, "_request", None)
-        limits = request.extensions.get("timeout", {}) if request is not None else {}
-        name = {"connect": "connect", "pool": "pool"}.get(phase, "read")
-        return float(limits.get(name) or _SDK_SECONDS)
+        return failures.timed_out(self._address, phase, _SDK_SECONDS if seconds is None else seconds)
 
     def _not_connected(self, cause: BaseException | None) -> APIConnectionError:
         if isinstance(cause, self._httpx2.ConnectError):

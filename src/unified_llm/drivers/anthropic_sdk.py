@@ -1,8 +1,8 @@
-"""Calls through the real `anthropic` SDK: its credentials, proxies, TLS and telemetry; bytes in and out are ours.
+"""Calls through the real `anthropic` SDK: its credentials, addresses, proxies and HTTP client; the bytes are ours.
 
-``client.post(path, cast_to=httpx2.Response, content=...)`` is the SDK's own low-level call. It skips building and
-validating typed models, which is most of what a call through the SDK costs. The SDK is imported on first use (it
-takes more than a second), in a thread when an event loop is running, and never retries: that is `policy`'s work.
+Building and validating typed models is most of what a call through the SDK costs, so answers are read as bytes (see
+`anthropic_routes`). The SDK is imported on first use (it takes more than a second), in a thread when an event loop is
+running, and never retries: that is the work of `policy`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from weakref import WeakKeyDictionary
 
 from unified_llm._optional import require
 from unified_llm.credentials import Secret
-from unified_llm.drivers import failures
 from unified_llm.drivers.anthropic_failures import Translator
-from unified_llm.errors import ConfigurationError
+from unified_llm.drivers.anthropic_routes import Route, direct, pipeline, timeout_of
 from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
-    import anthropic
     import httpx2
 
 __all__ = ["AnthropicSDKDriver", "SDKSettings"]
@@ -42,7 +40,7 @@ class SDKSettings:
         anonymous: send no credential at all (a local server without one).
         timeout: seconds without progress, or None for the SDK's own (600, connecting 5).
         headers: sent with every call.
-        options: further keyword arguments of ``anthropic.Anthropic`` (profile, default_query, open_telemetry...).
+        options: further keyword arguments of ``anthropic.Anthropic`` (profile, middleware, default_query...).
         aiohttp: async calls over aiohttp, as the SDK's extra of that name does.
     """
 
@@ -55,6 +53,17 @@ class SDKSettings:
     aiohttp: bool = False
 
 
+class _Line:
+    """A client of the SDK, and the route of its calls."""
+
+    __slots__ = ("client", "fetches_credential", "route")
+
+    def __init__(self, client: Any, route: Route) -> None:
+        self.client = client
+        self.route = route
+        self.fetches_credential = client.custom_auth is not None
+
+
 class _SDK:
     """The imported packages, and one TLS context for every client (making one takes 30 ms)."""
 
@@ -65,42 +74,37 @@ class _SDK:
         self.failures = Translator(self.anthropic, self.httpx2, settings.base_url)
         self._settings = settings
 
-    def client(self) -> anthropic.Anthropic:
-        transport = self.anthropic.DefaultHttpxClient(verify=self.tls)
-        return self.anthropic.Anthropic(**self._arguments(), http_client=transport)  # type: ignore[no-any-return]
+    def line(self) -> _Line:
+        http = self.anthropic.DefaultHttpxClient(**self._transport_options(verify=self.tls))
+        return self._line(self.anthropic.Anthropic, http, self.anthropic.Stream)
 
-    def async_client(self) -> anthropic.AsyncAnthropic:
+    def async_line(self) -> _Line:
         if self._settings.aiohttp:
-            transport = self.anthropic.DefaultAioHttpClient()
+            http = self.anthropic.DefaultAioHttpClient(**self._transport_options())
         else:
-            transport = self.anthropic.DefaultAsyncHttpxClient(verify=self.tls)
-        return self.anthropic.AsyncAnthropic(**self._arguments(), http_client=transport)  # type: ignore[no-any-return]
+            http = self.anthropic.DefaultAsyncHttpxClient(**self._transport_options(verify=self.tls))
+        return self._line(self.anthropic.AsyncAnthropic, http, self.anthropic.AsyncStream)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _transport_options(self, **options: Any) -> dict[str, Any]:
+        seconds = self._settings.timeout
+        return options if seconds is None else options | {"timeout": timeout_of(self.httpx2, seconds)}
+
+    def _line(self, kind: Any, http: Any, stream_class: Any) -> _Line:
         s = self._settings
         headers: dict[str, Any] = dict(s.headers)
         if s.anonymous:
             headers["Authorization"] = self.anthropic.Omit()
         arguments: dict[str, Any] = {"base_url": s.base_url, "max_retries": 0, "default_headers": headers, **s.options}
         if s.timeout is not None:
-            arguments["timeout"] = self.timeout(s.timeout)
+            arguments["timeout"] = timeout_of(self.httpx2, s.timeout)
         if s.api_key is not None:
             arguments["api_key"] = s.api_key.get_secret_value()
-        return arguments
-
-    def timeout(self, seconds: float) -> Any:
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-            raise ConfigurationError(
-                f"timeout must be a positive number of seconds or None, not {seconds!r}",
-                hint="it counts the seconds without progress: connecting, first byte, between bytes",
-            )
-        return self.httpx2.Timeout(seconds, connect=min(seconds, failures.CONNECT_SECONDS))
-
-    def request_options(self, call: WireCall) -> dict[str, Any]:
-        options: dict[str, Any] = {"headers": dict(call.headers)}
-        if call.timeout is not None:
-            options["timeout"] = self.timeout(call.timeout)
-        return options
+        with self.failures.while_constructing():
+            client = kind(http_client=http, **arguments)
+        acts_itself = client.custom_auth is not None or client.middleware or s.options.keys() & {"default_query"}
+        if acts_itself:
+            return _Line(client, pipeline(self.httpx2, client, stream_class))
+        return _Line(client, direct(self.httpx2, client, http))
 
 
 class AnthropicSDKDriver:
@@ -115,7 +119,7 @@ class AnthropicSDKDriver:
 
     def __init__(self, settings: SDKSettings) -> None:
         self.settings = settings
-        self._client: anthropic.Anthropic | None = None
+        self._line: _Line | None = None
         self._homes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Home] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -130,23 +134,31 @@ class AnthropicSDKDriver:
 
     # -- sync ---------------------------------------------------------------------------------------------------
 
-    def _sync(self) -> anthropic.Anthropic:
-        sdk = self._sdk
-        with self._lock:
-            if self._client is None:
-                with sdk.failures.while_constructing():
-                    self._client = sdk.client()
-            return self._client
+    def _open_line(self) -> _Line:
+        line = self._line
+        if line is None:
+            sdk = self._sdk
+            with self._lock:
+                if self._line is None:
+                    self._line = sdk.line()
+                line = self._line
+        return line
 
     def _exchange(self, call: WireCall, *, stream: bool) -> httpx2.Response:
-        sdk, client = self._sdk, self._sync()
+        line = self._open_line()
+        sdk = self._sdk
         try:
-            response = _ask(sdk, client, call, stream)
+            response: httpx2.Response = line.route(call, stream)
         except sdk.anthropic.APIStatusError as exc:
             response = exc.response
         except sdk.failures.caught as exc:
-            sdk.failures.raise_for(exc)
-        return response  # type: ignore[no-any-return]
+            sdk.failures.raise_for(exc, self._seconds(call))
+        if response.status_code == 401 and line.fetches_credential:
+            self.close()  # a revoked token is fetched anew for the next call
+        return response
+
+    def _seconds(self, call: WireCall) -> float | None:
+        return self.settings.timeout if call.timeout is None else call.timeout
 
     def send(self, call: WireCall) -> WireReply:
         """See `Driver.send`."""
@@ -158,30 +170,31 @@ class AnthropicSDKDriver:
 
     # -- async --------------------------------------------------------------------------------------------------
 
-    async def _async(self) -> anthropic.AsyncAnthropic:
+    async def _async_line(self) -> _Line:
         loop = asyncio.get_running_loop()
         home = self._homes.get(loop)
         if home is not None:
-            return home.client
+            return home.line
         if "_sdk" not in self.__dict__:
             await asyncio.to_thread(lambda: self._sdk)
         home = self._homes.get(loop)  # another task may have been faster
         if home is None:
             self._forget_ended_loops()
-            with self._sdk.failures.while_constructing():
-                home = self._homes[loop] = _Home(self._sdk.async_client())
-        return home.client
+            home = self._homes[loop] = _Home(self._sdk.async_line())
+        return home.line
 
     async def _exchange_async(self, call: WireCall, *, stream: bool) -> httpx2.Response:
-        client = await self._async()
+        line = await self._async_line()
         sdk = self._sdk
         try:
-            response = await _ask(sdk, client, call, stream)
+            response: httpx2.Response = await line.route(call, stream)
         except sdk.anthropic.APIStatusError as exc:
             response = exc.response
         except sdk.failures.caught as exc:
-            sdk.failures.raise_for(exc)
-        return response  # type: ignore[no-any-return]
+            sdk.failures.raise_for(exc, self._seconds(call))
+        if response.status_code == 401 and line.fetches_credential:
+            await self.aclose()
+        return response
 
     async def send_async(self, call: WireCall) -> WireReply:
         """See `Driver.send_async`."""
@@ -200,9 +213,9 @@ class AnthropicSDKDriver:
     def close(self) -> None:
         """See `Driver.close`."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            line, self._line = self._line, None
+        if line is not None:
+            line.client.close()
         self._forget_ended_loops()
 
     async def aclose(self) -> None:
@@ -213,17 +226,12 @@ class AnthropicSDKDriver:
             await home.close()
 
 
-def _ask(sdk: _SDK, client: Any, call: WireCall, stream: bool) -> Any:
-    """The SDK's response, or a coroutine of it."""
-    options = sdk.request_options(call)
-    if call.method == "GET":
-        return client.get(call.path, cast_to=sdk.httpx2.Response, options=options)
-    extra = {"stream": True, "stream_cls": sdk.anthropic.Stream} if stream else {}
-    return client.post(call.path, cast_to=sdk.httpx2.Response, content=call.body or b"", options=options, **extra)
-
-
 def _reply(response: httpx2.Response) -> WireReply:
     return WireReply(response.status_code, dict(response.headers), response.content)
+
+
+def _is_read_or_compressed(response: httpx2.Response) -> bool:
+    return response.is_stream_consumed or "content-encoding" in response.headers
 
 
 class _Home:
@@ -232,10 +240,10 @@ class _Home:
     ``asyncio.run`` does that before it closes the loop, and it is the only notice of that event there is.
     """
 
-    __slots__ = ("_watch", "client")
+    __slots__ = ("_watch", "line")
 
-    def __init__(self, client: anthropic.AsyncAnthropic) -> None:
-        self.client = client
+    def __init__(self, line: _Line) -> None:
+        self.line = line
         self._watch = self._until_the_loop_ends()
         with contextlib.suppress(StopIteration):
             self._watch.asend(None).send(None)
@@ -244,7 +252,7 @@ class _Home:
         try:
             yield
         finally:
-            await self.client.close()
+            await self.line.client.close()
 
     async def close(self) -> None:
         await self._watch.aclose()
@@ -275,14 +283,17 @@ class _ReplyStream:
         self._response.close()
 
     def __iter__(self) -> Iterator[bytes]:
+        response, driver = self._response, self._driver
         try:
-            yield from self._response.iter_bytes()
-        except self._driver._sdk.httpx2.HTTPError as exc:
-            raise self._driver._sdk.failures.of_body(exc, self.status) from exc
+            # Decoding layers cost more than the event they pass on, and event streams are hardly ever compressed.
+            pieces: Any = response.iter_bytes() if _is_read_or_compressed(response) else response.stream
+            yield from pieces
+        except driver._sdk.httpx2.HTTPError as exc:
+            raise driver._sdk.failures.of_body(exc, self.status, driver._seconds(self._call)) from exc
 
     def read(self) -> bytes:
         """See the protocol."""
-        return self._response.content if self._response.is_stream_consumed else b"".join(self)
+        return b"".join(self)
 
 
 class _AsyncReplyStream:
@@ -312,15 +323,18 @@ class _AsyncReplyStream:
         with anyio.CancelScope(shield=True):  # a cancelled scope would stop the closing, and the server go on writing
             await self._response.aclose()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        response, driver = self._response, self._driver
+        pieces: Any = response.aiter_bytes() if _is_read_or_compressed(response) else response.stream
         try:
-            async for chunk in self._response.aiter_bytes():
-                yield chunk
-        except self._driver._sdk.httpx2.HTTPError as exc:
-            raise self._driver._sdk.failures.of_body(exc, self.status) from exc
+            async for piece in pieces:
+                yield piece
+        except driver._sdk.httpx2.HTTPError as exc:
+            raise driver._sdk.failures.of_body(exc, self.status, driver._seconds(self._call)) from exc
 
     async def read(self) -> bytes:
         """See the protocol."""
-        if self._response.is_stream_consumed:
-            return self._response.content
-        return b"".join([chunk async for chunk in self])
+        return b"".join([piece async for piece in self])
