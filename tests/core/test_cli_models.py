@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from testkit.cli import run_cli, scripted_provider
-from testkit.wire_server import HANG, Answer, WireServer, free_port, json_reply
+from testkit.wire_server import HANG, Answer, WireServer, free_port, json_reply, reply
 from unified_llm.cli.concurrently import gather
 from unified_llm.cli.model_cache import cached_models, remember_models
+from unified_llm.providers.registry import PROVIDER_CONFIGS, register_provider
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,19 @@ def test_servers_that_do_not_run_are_one_line() -> None:
     (line,) = [line for line in result.err.splitlines() if "lmstudio" in line]
     assert line.startswith("not running: ")
     assert "llamacpp" in line
+
+
+def test_another_program_at_a_default_address_counts_as_not_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WireServer(reply(404, b"not found")) as server:
+        register_provider(
+            "homelab", replace(PROVIDER_CONFIGS["llamacpp"], base_url=f"{server.url}/v1", base_url_env=None)
+        )
+        try:
+            result = run_cli("models", "list")
+        finally:
+            del PROVIDER_CONFIGS["homelab"]
+    (line,) = [line for line in result.err.splitlines() if "homelab" in line]
+    assert line.startswith("not running: ")
 
 
 def test_a_provider_that_hangs_costs_its_limit_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,23 @@ def test_a_prompt_interrupted_before_the_first_word_is_offered_again() -> None:
     assert [m["content"] for m in messages] == ["Tell me a story about cats"]
 
 
+def test_ctrl_c_spares_the_model_that_runs_beside_this_process(tiny_chat_gguf: Path) -> None:
+    """Ctrl-C goes to every process of the terminal: the engine's must live on for the next message."""
+    endless = ("--temperature", "0", "--max-tokens", "6000")  # the tiny model never ends by itself at 0
+    with Terminal("chat", "-m", f"local:{tiny_chat_gguf}", *endless) as terminal:
+        for message in ("Hello", "Again"):
+            terminal.wait_for("> ")
+            terminal.type(f"{message}\n")
+            terminal.wait_for(f"{message}\n")
+            terminal.wait_for("t")  # the first letters of the answer
+            terminal.type("\x03")
+            terminal.wait_for("interrupted")
+        terminal.wait_for("> ")
+        terminal.type("\x04")
+        assert terminal.wait_end() == 0
+        assert "Traceback" not in terminal.seen
+
+
 def test_ctrl_c_at_the_prompt_does_not_leave() -> None:
     with Terminal("chat", "-p", "offline") as terminal:
         terminal.wait_for("> ")

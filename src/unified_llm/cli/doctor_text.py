@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import textwrap
 from collections.abc import Iterator
 
 from unified_llm import __version__
@@ -14,6 +15,7 @@ from unified_llm.cli.probes import ServerState
 __all__ = ["lines"]
 
 _MODELS_SHOWN = 8
+_WELL_KNOWN = {"lmstudio", "llamacpp", "ollama"}  # worth a line even when they do not run
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -23,10 +25,10 @@ def lines(report: Report) -> Iterator[str]:
     yield from _auto(report)
     yield from _section("Packages", [(e.name, _extra(e)) for e in report.extras])
     yield from _section("Keys", [(k.provider, _source(k.source, k.variable)) for k in report.keys if k.source])
-    unset = [k.provider for k in report.keys if k.provider and not k.source]
-    if unset:
-        yield f"  not set: {', '.join(unset)}"
-    yield from _section("Servers", [(s.name, _server(s)) for s in report.servers])
+    yield from _others("not set", [k.provider for k in report.keys if k.provider and not k.source])
+    shown = [s for s in report.servers if s.up or s.configured or s.name in _WELL_KNOWN]
+    yield from _section("Servers", [(s.name, _server(s)) for s in shown])
+    yield from _others("not running", [s.name for s in report.servers if s not in shown])
     yield from _local(report)
     yield from _list("Problems", report.problems)
     yield from _list("Next", report.next_steps)
@@ -49,6 +51,11 @@ def _section(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
         yield f"  {name.ljust(width)}  {text}".rstrip()
     if not rows:
         yield "  none"
+
+
+def _others(label: str, names: list[str]) -> Iterator[str]:
+    if names:
+        yield from textwrap.wrap(f"{label}: {', '.join(names)}", 100, initial_indent="  ", subsequent_indent="    ")
 
 
 def _list(title: str, items: list[str]) -> Iterator[str]:
@@ -87,7 +94,7 @@ def _local(report: Report) -> Iterator[str]:
         return
     for model in report.local_models[:_MODELS_SHOWN]:
         size = f"  {model.size_bytes / 1e9:.2f} GB" if model.size_bytes is not None else ""
-        yield f"  {model.ref}{size}"
+        yield f"  {model.ref}{size}" + (f"  {model.kind}" if model.kind not in (None, "chat") else "")
     more = len(report.local_models) - _MODELS_SHOWN
     if more > 0:
         yield f"  ... and {more} more: unified-llm models list --provider local --all"

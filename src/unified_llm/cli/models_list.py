@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 from unified_llm.cli.concurrently import gather
@@ -10,7 +11,14 @@ from unified_llm.cli.model_cache import remember_models
 from unified_llm.cli.output import Output
 from unified_llm.client import UnifiedLLM
 from unified_llm.credentials import missing_key
-from unified_llm.errors import APIConnectionError, APITimeoutError, MissingDependencyError, UnsupportedOptionError
+from unified_llm.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    ResponseError,
+    UnsupportedOptionError,
+)
 from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
 from unified_llm.responses import ModelInfo
 
@@ -113,9 +121,17 @@ def _row(model: ModelInfo) -> tuple[str, ...]:
 
 def _show_failures(failed: dict[str, Exception], everything: bool, out: Output) -> None:
     """Servers that are simply not running are one line; every other failure has its own."""
-    absent = [n for n, e in failed.items() if isinstance(e, APIConnectionError) and not PROVIDER_CONFIGS[n].needs_key]
+    absent = [] if everything else [name for name, error in failed.items() if _is_absent(name, error)]
     for name, error in failed.items():
-        if name not in absent or everything:
+        if name not in absent:
             out.warn(f"{name}: {describe(error)['message']}")
-    if absent and not everything:
+    if absent:
         out.note(f"not running: {', '.join(absent)}")
+
+
+def _is_absent(name: str, error: Exception) -> bool:
+    """Whether nothing, or another program, is at an address that nobody configured."""
+    config = PROVIDER_CONFIGS[name]
+    if config.needs_key or os.environ.get(config.base_url_env or ""):
+        return isinstance(error, APIConnectionError) and not config.needs_key
+    return isinstance(error, (APIConnectionError, ModelNotFoundError, ResponseError))

@@ -61,7 +61,7 @@ def _figures(response: ChatResponse) -> str:
             for n, word in ((usage.input_tokens, "in"), (usage.output_tokens, "out"))
             if n is not None
         ),
-        *([f"${response.cost:.4f}"] if response.cost is not None else []),
+        *([f"${response.cost:.4f}"] if response.cost else []),
         *([f"{response.latency:.2f} s"] if response.latency is not None else []),
         *([f"first token {response.time_to_first_token:.2f} s"] if response.time_to_first_token is not None else []),
         *([f"request {response.request_id}"] if response.request_id else []),
