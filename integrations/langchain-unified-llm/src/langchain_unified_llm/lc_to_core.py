@@ -162,10 +162,8 @@ class _Maker:
                 return [_media(block)]
         return [self._opaque(block)]
 
-    def _native(self, raw: Mapping[str, Any] | None) -> Native:
-        if raw is None or self.vendor is None:  # LangChain's form, which no server takes: recorded as lost
-            return Native("langchain", raw or {}, model=self.model)
-        return Native(self.vendor, raw, model=self.model)
+    def _native(self, raw: Mapping[str, Any]) -> Native:
+        return Native(self.vendor or "langchain", raw, model=self.model)
 
     def _reasoning(self, block: Mapping[str, Any]) -> Thinking:
         text = block.get("reasoning") or ""
@@ -173,7 +171,7 @@ class _Maker:
         if signature:
             raw = {"type": "thinking", "thinking": text, "signature": signature}
             return Thinking(text, signature, native=self._native(raw))
-        return Thinking(text, native=self._native(None) if self.vendor else None)
+        return Thinking(text, native=self._native({}) if self.vendor else None)
 
     def _own(self, raw: Mapping[str, Any]) -> Part:
         native = self._native(_without_stream_marks(raw))
@@ -184,8 +182,9 @@ class _Maker:
     def _opaque(self, block: Mapping[str, Any]) -> Opaque:
         """A server tool's call or result: the vendor's block when the message still has it."""
         key = (block.get("tool_call_id") or block.get("id"), "tool_call_id" in block)
-        native = self._native(self._raw.get(key))
-        return Opaque(native if native.raw else Native("langchain", block))
+        raw = self._raw.get(key)
+        # LangChain's form is one that no server takes: as such it is recorded as lost.
+        return Opaque(self._native(raw) if raw is not None else Native("langchain", block, model=self.model))
 
 
 def _by_id(content: Sequence[Any]) -> dict[tuple[Any, bool], dict[str, Any]]:
