@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,11 +163,14 @@ class LoadedModel:
         raise _load_error(self.spec, answer["error"], self.last_words())
 
 
+_PROCESSES: Final[weakref.WeakSet[subprocess.Popen[str]]] = weakref.WeakSet()
+
+
 def _start(log: IO[bytes] | None) -> subprocess.Popen[str]:
     python = _python()
     try:
         # A session of its own keeps it from the terminal's Ctrl-C; -P keeps this folder's `http` off its path.
-        return subprocess.Popen(  # noqa: S603  # our own file, run by our own interpreter
+        process = subprocess.Popen(  # noqa: S603  # our own file, run by our own interpreter
             [python, "-P", str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -180,6 +184,8 @@ def _start(log: IO[bytes] | None) -> subprocess.Popen[str]:
             provider="local",
             hint=f"{python} must be a Python interpreter of this environment",
         ) from exc
+    _PROCESSES.add(process)
+    return process
 
 
 def _python() -> str:
@@ -259,15 +265,16 @@ class Engines:
             _stop(model)
 
     def stop(self) -> None:
-        """Unload everything: the end of this process."""
-        with self._lock:
-            models, self._models = list(self._models.values()), {}
-        for model in models:
-            _stop(model)
+        """End every process of a model, the loading ones too: this process ends."""
+        for process in list(_PROCESSES):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def after_fork(self) -> None:
         """In the child: the models are the parent's, and so may be the lock."""
         models = list(self._models.values())
+        _PROCESSES.clear()
         self._reset()
         for model in models:
             if model.done() and model.exception() is None:

@@ -16,7 +16,7 @@ from unified_llm.codecs.openai_chat import OpenAIChatCodec
 from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
 from unified_llm.drivers.llamacpp import EngineOptions, EngineSpec, LlamaCppDriver
 from unified_llm.drivers.static_embeddings import DIMENSIONS, StaticEmbedder
-from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.local_models import LocalModel, best_model, find_model, find_models
 from unified_llm.profiles import PROFILES
 from unified_llm.providers.base import WireProvider
@@ -135,8 +135,13 @@ class LocalProvider(WireProvider):
 
     def _run(self, model: LocalModel, kind: Literal["chat", "embedding"]) -> EngineOptions:
         """The options of the provider, with what they leave open."""
-        options = self._options
-        n_ctx = options.n_ctx or min(model.context_length or _CONTEXT[kind], _CONTEXT[kind])
+        options, trained = self._options, model.context_length
+        if trained and (options.n_ctx or 0) > trained:
+            raise ConfigurationError(
+                f"{model.id} was trained for {trained} tokens of context, not for {options.n_ctx}",
+                hint=f"n_ctx can be {trained} at most",
+            )
+        n_ctx = options.n_ctx or min(trained or _CONTEXT[kind], _CONTEXT[kind])
         if kind == "chat":
             return replace(options, n_ctx=n_ctx)
         # A text to embed has to fit into one batch.
