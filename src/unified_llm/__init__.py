@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         UnsupportedOptionError,
     )
     from unified_llm.flow.hooks import CallInfo, Hooks
+    from unified_llm.logs import RedactingFilter
     from unified_llm.messages import (
         Audio,
         File,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         ToolCallStart,
         UsageUpdate,
     )
+    from unified_llm.telemetry import OpenTelemetryHooks
     from unified_llm.tools import Tool, ToolChoice
 
 _HOMES: dict[str, str] = {
@@ -107,6 +109,7 @@ _HOMES: dict[str, str] = {
     "RateLimitError RequestTooLargeError ResponseError ServerError StreamInterruptedError StructuredOutputError "
     "UnifiedLLMError UnknownProviderError UnsupportedOptionError",
     "flow.hooks": "CallInfo Hooks",
+    "logs": "RedactingFilter",
     "messages": "Audio File Image Message MessageRole Native Opaque Origin Part Text Thinking ToolCall ToolResult",
     "costs": "Budget BudgetExceeded Ledger Price PriceTable Totals UsageRecord",
     "credentials.manager": "CredentialManager CredentialSource",
@@ -122,6 +125,7 @@ _HOMES: dict[str, str] = {
     "responses": "Adjustment Attempt ChatResponse Embedding Embeddings FinishReason ModelInfo Usage",
     "stream": "CitationDelta Finish PartEnd Progress StreamEnd StreamEvent StreamStart TextDelta ThinkingDelta "
     "ToolCallDelta ToolCallStart UsageUpdate",
+    "telemetry": "OpenTelemetryHooks",
     "tools": "Tool ToolChoice",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -183,6 +187,7 @@ __all__ = [
     "OfflineProvider",
     "Opaque",
     "OpenAICompatibleProvider",
+    "OpenTelemetryHooks",
     "Origin",
     "OverloadedError",
     "Part",
@@ -194,6 +199,7 @@ __all__ = [
     "Progress",
     "ProviderConfig",
     "RateLimitError",
+    "RedactingFilter",
     "RequestTooLargeError",
     "ResponseCache",
     "ResponseError",

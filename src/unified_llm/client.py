@@ -20,6 +20,7 @@ from unified_llm.costs import Ledger, PriceTable, UsageRecord
 from unified_llm.detection import Detection
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings
+from unified_llm.logs import redact_logs
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy, Send, Strategy, Target
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
@@ -33,6 +34,7 @@ from unified_llm.tools import Tool, ToolLike, normalize_tool
 __all__ = ["UnifiedLLM"]
 
 logger = logging.getLogger("unified_llm")
+redact_logs()
 
 Messages: TypeAlias = Union[
     str, Message, Mapping[str, Any], Sequence[Union[Message, Mapping[str, Any], ChatResponse, str]]
@@ -195,7 +197,7 @@ class UnifiedLLM:
         targets = self._router.targets(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("chat", label=settings.label)
+        info = CallInfo("chat", label=settings.label, request=request)
 
         def ask(step: Send) -> ChatResponse:
             provider, model = self._router.resolve(step.target)
@@ -245,7 +247,7 @@ class UnifiedLLM:
         targets = await self._router.targets_async(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("chat", label=settings.label)
+        info = CallInfo("chat", label=settings.label, request=request)
 
         async def ask(step: Send) -> ChatResponse:
             provider, model = await self._router.resolve_async(step.target)
@@ -278,7 +280,7 @@ class UnifiedLLM:
         targets = self._router.targets(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("stream", label=settings.label)
+        info = CallInfo("stream", label=settings.label, request=request)
 
         def ask(step: Send) -> Iterator[StreamEvent]:
             provider, model = self._router.resolve(step.target)
@@ -308,7 +310,7 @@ class UnifiedLLM:
         targets = await self._router.targets_async(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("stream", label=settings.label)
+        info = CallInfo("stream", label=settings.label, request=request)
 
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             provider, model = await self._router.resolve_async(step.target)
@@ -414,7 +416,7 @@ class UnifiedLLM:
             return Embeddings([])
         provider, target = self._router.embed_target(model_name)
         request = EmbedRequest(target.model or "", texts, dimensions, self.config)
-        info = CallInfo("embed", label=self.config.label)
+        info = CallInfo("embed", label=self.config.label, request=request)
 
         def ask(step: Send) -> Embeddings:
             with self._flow.admitted(step, request):
@@ -445,7 +447,7 @@ class UnifiedLLM:
             return Embeddings([])
         provider, target = await self._router.embed_target_async(model_name)
         request = EmbedRequest(target.model or "", texts, dimensions, self.config)
-        info = CallInfo("embed", label=self.config.label)
+        info = CallInfo("embed", label=self.config.label, request=request)
 
         async def ask(step: Send) -> Embeddings:
             async with self._flow.admitted_async(step, request):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from unified_llm.errors import UnifiedLLMError
+from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings
 
 __all__ = ["CallInfo", "HookList", "Hooks"]
@@ -26,6 +27,7 @@ class CallInfo:
         operation: chat, stream or embed.
         provider, model: the target asked now (they change with a fallback).
         target: key of that target: the provider's name, or ``name/0`` for the first deployment of ``name``.
+        request: what is asked, but for the model; hooks must not change it.
         label: the application's own name for the call (``chat(..., label="summary")``), or None.
         attempt: 0 for the first request to this target.
         state: a place for hooks to keep things between calls to them (spans, times).
@@ -38,6 +40,7 @@ class CallInfo:
     attempt: int = 0
     state: dict[Any, Any] = field(default_factory=dict)
     target: str = ""
+    request: ChatRequest | EmbedRequest | None = field(default=None, repr=False)
 
 
 class Hooks(Protocol):

@@ -1,0 +1,36 @@
+"""What the library logs, it logs redacted: whoever switches DEBUG on must not find keys in the file."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from unified_llm.errors import redact
+
+__all__ = ["RedactingFilter", "redact_logs"]
+
+_LOGGERS = ("unified_llm", "unified_llm.drivers")
+
+
+class RedactingFilter(logging.Filter):
+    """Masks what looks like a credential in a record's text and traceback. Put it on any logger or handler."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):  # arguments that do not fit: logging itself reports that
+            return True
+        masked = redact(text)
+        if masked != text:
+            record.msg, record.args = masked, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
+        return True
+
+
+def redact_logs() -> None:
+    """Put the filter on the library's loggers, once (the client does this)."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(f, RedactingFilter) for f in logger.filters):
+            logger.addFilter(RedactingFilter())
