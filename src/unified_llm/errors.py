@@ -157,11 +157,15 @@ class UnifiedLLMError(Exception):
         *,
         provider: str | None = None,
         model: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
         partial: ChatResponse | None = None,
     ) -> UnifiedLLMError:
         """Fill in what a lower layer could not know; never overwrites what is already set. Returns self."""
         self.provider = self.provider or provider
         self.model = self.model or model
+        self.status = self.status or status
+        self.request_id = self.request_id or request_id
         if self.partial is None:
             self.partial = partial
         return self

@@ -66,6 +66,14 @@ def _data_of(block: bytes) -> bytes | None:
     return None if event is None else event.data
 
 
+def _is_whole(data: bytes) -> bool:
+    try:
+        _json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
 def _then_raise(events: list[StreamEvent], failure: UnifiedLLMError) -> Iterator[StreamEvent]:
     """What came before a failure is delivered first, however the bytes were cut."""
     yield from events
@@ -104,7 +112,8 @@ class AnthropicStreamDecoder:
 
     def close(self) -> Iterator[StreamEvent]:
         """See the protocol."""
-        yield from self._take_all([last.data for last in self._splitter.close()])
+        # An event without its blank line was cut, unless it is whole JSON: some servers leave the last line end out.
+        yield from self._take_all([last.data for last in self._splitter.close() if _is_whole(last.data)])
         if not self._started:
             yield from self._not_a_stream()
             return

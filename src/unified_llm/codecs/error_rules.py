@@ -278,7 +278,7 @@ HINTS: dict[type[UnifiedLLMError], str] = {
     UnsupportedOptionError: "leave that option or content out, or use a model or server that has it",
     InvalidRequestError: "the server refused the request as it is: the message names what it did not accept",
     APITimeoutError: "the server gave up waiting: try again, or stream the answer",
-    APIError: "see .body for what the server said",
+    APIError: "see .body for what the server said; of a redirect, use the address it names as base_url",
 }
 
 

@@ -86,6 +86,8 @@ class _SDK:
         return self._line(self.anthropic.AsyncAnthropic, http, self.anthropic.AsyncStream)
 
     def _transport_options(self, **options: Any) -> dict[str, Any]:
+        # The SDK's own clients follow redirects, and send x-api-key and the prompt to whatever host they name.
+        options["follow_redirects"] = False
         seconds = self._settings.timeout
         return options if seconds is None else options | {"timeout": timeout_of(self.httpx2, seconds)}
 

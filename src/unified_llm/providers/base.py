@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
 from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec, StreamDecoder
+from unified_llm.codecs.errors import request_id_of
 from unified_llm.drivers.base import Driver
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.messages import Origin
@@ -19,6 +20,12 @@ from unified_llm.stream import Accumulator, StreamEnd, StreamEvent, events_of
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["LLMProvider", "WireProvider"]
+
+_ELSEWHERE = {
+    "embeddings": "embed with another provider: UnifiedLLM(..., embed_model='local:')",
+    "token counting": "exact=False estimates it; after a call, response.usage has the real figures",
+    "a list of models": "name the model: model='...'",
+}
 
 
 class LLMProvider(ABC):
@@ -95,7 +102,7 @@ class LLMProvider(ABC):
         return UnsupportedOptionError(
             f"{self.name or type(self).__name__} has no {what}",
             provider=self.name or None,
-            hint="use another provider for it, for example embed_model='local:' for embeddings",
+            hint=_ELSEWHERE.get(what, "use another provider for it"),
         )
 
 
@@ -176,7 +183,7 @@ class WireProvider(LLMProvider):
             with driver.open(call) as reply:
                 if not 200 <= reply.status < 300:
                     raise self.chat_codec.error(reply.status, reply.headers, reply.read(), self.context)
-                decoder = run.begin(reply.headers)
+                decoder = run.begin(reply.status, reply.headers)
                 broken: StreamInterruptedError | None = None
                 try:
                     for chunk in reply:
@@ -189,7 +196,7 @@ class WireProvider(LLMProvider):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
-            exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+            run.tell(exc)
             raise
         response = run.response()
         yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
@@ -202,7 +209,7 @@ class WireProvider(LLMProvider):
             async with driver.open_async(call) as reply:
                 if not 200 <= reply.status < 300:
                     raise self.chat_codec.error(reply.status, reply.headers, await reply.read(), self.context)
-                decoder = run.begin(reply.headers)
+                decoder = run.begin(reply.status, reply.headers)
                 broken: StreamInterruptedError | None = None
                 try:
                     async for chunk in reply:
@@ -215,7 +222,7 @@ class WireProvider(LLMProvider):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
-            exc.with_context(provider=self.context.provider, model=request.model, partial=run.partial())
+            run.tell(exc)
             raise
         response = run.response()
         yield StreamEnd(await driver.keep_async(response) if isinstance(driver, CachedCall) else response)
@@ -304,7 +311,7 @@ def _last_events(decoder: StreamDecoder, broken: StreamInterruptedError | None) 
 class _StreamRun:
     """What one streamed call has produced so far, and when."""
 
-    __slots__ = ("_call", "_provider", "_request", "accumulator", "first", "headers", "started")
+    __slots__ = ("_call", "_provider", "_request", "accumulator", "first", "headers", "started", "status")
 
     def __init__(self, provider: WireProvider, request: ChatRequest, call: WireCall) -> None:
         self._provider = provider
@@ -313,9 +320,11 @@ class _StreamRun:
         self.accumulator = Accumulator()
         self.started = time.perf_counter()
         self.first: float | None = None
+        self.status: int | None = None
         self.headers: Any = None
 
-    def begin(self, headers: Any) -> Any:
+    def begin(self, status: int, headers: Any) -> Any:
+        self.status = status
         self.headers = headers
         return self._provider.chat_codec.decoder(headers, self._request, self._provider.context)
 
@@ -336,6 +345,16 @@ class _StreamRun:
             latency=time.perf_counter() - self.started,
             time_to_first_token=self.first,
             headers=self.headers,
+        )
+
+    def tell(self, exc: UnifiedLLMError) -> None:
+        """Complete a failure with what is known here: who was asked, the head of the reply, and what had arrived."""
+        exc.with_context(
+            provider=self._provider.context.provider,
+            model=self._request.model,
+            status=self.status,
+            request_id=request_id_of(self.headers) if self.headers is not None else None,
+            partial=self.partial(),
         )
 
     def partial(self) -> ChatResponse | None:
