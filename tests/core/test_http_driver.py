@@ -305,8 +305,6 @@ async def test_a_connection_closed_without_an_answer_is_a_connection_error(calle
 
 @pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.9\r\n", b"\x15\x03\x01\x00\x02\x02\x46", b"hello\r\n\r\n"])
 async def test_another_protocol_is_told_at_once(caller: Caller, banner: bytes) -> None:
-    if caller.way == "aiohttp" and banner.startswith(b"\x15"):
-        pytest.skip("aiohttp's parser waits for a line")
     with WireServer([banner, HANG]) as server:
         with pytest.raises(APIConnectionError, match=r"does not speak HTTP/1\.1") as caught:
             await caller.send(caller.driver(server.url, timeout=20))
@@ -368,8 +366,6 @@ async def test_a_connection_closed_at_the_moment_of_reuse_is_replaced_once(calle
 
 
 async def test_a_call_that_failed_after_a_byte_of_its_answer_is_not_sent_again(caller: Caller) -> None:
-    if caller.way == "aiohttp":
-        pytest.skip("aiohttp does not tell whether a byte of the head had come")
     with WireServer(json_reply(1), [b"HTTP/1.1 2", CLOSE], json_reply(2)) as server:
         driver = caller.driver(server.url)
         await caller.send(driver)
@@ -381,9 +377,7 @@ async def test_a_call_that_failed_after_a_byte_of_its_answer_is_not_sent_again(c
 async def test_a_call_whose_connection_ends_late_is_not_sent_again(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unified_llm.drivers import aiohttp
-
-    for module in (http_sync, http_async, aiohttp):
+    for module in (http_sync, http_async):
         monkeypatch.setattr(module, "STALE_SECONDS", 0.05)
     with WireServer(json_reply(1), [Pause(0.2), CLOSE], json_reply(2)) as server:
         driver = caller.driver(server.url)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from testkit.http_caller import CALL, WAYS, Caller
+from testkit.http_caller import WAYS, Caller
 from testkit.relay import Relay
 from testkit.wire_server import HANG, WireServer, json_reply, reply, sse
 from unified_llm.drivers.http import HTTPDriver
@@ -145,30 +145,19 @@ async def test_a_proxy_that_refuses_is_named(caller: Caller, trusting: ssl.SSLCo
         assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("way", ["sync", "httpx"])
-async def test_a_socks_proxy_is_used(way: str, server_tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
-    caller = Caller(way)
+async def test_a_socks_proxy_is_used(caller: Caller, server_tls: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
     with WireServer(json_reply(1), tls=server_tls) as server, Relay() as relay:
         driver = caller.driver(server.url, proxy=f"socks5://me:secret@127.0.0.1:{relay.port}", verify=trusting)
         assert (await caller.send(driver)).body == b"1"
         assert (await caller.send(driver)).body == b"1"
-        await caller.close()
     assert relay.seen == [("SOCKS5", f"localhost:{server.port}", "me:secret")]
 
 
-@pytest.mark.parametrize("way", ["sync", "httpx"])
-async def test_a_socks_proxy_that_refuses_is_named(way: str) -> None:
-    caller = Caller(way)
+async def test_a_socks_proxy_that_refuses_is_named(caller: Caller) -> None:
     with Relay(refuse=True) as relay:
         driver = caller.driver("https://model.example/v1", proxy=f"socks5://127.0.0.1:{relay.port}")
         with pytest.raises(APIConnectionError, match=f"through the proxy 127.0.0.1:{relay.port}"):
             await caller.send(driver)
-        await caller.close()
-
-
-async def test_aiohttp_says_that_it_has_no_socks() -> None:
-    with pytest.raises(ConfigurationError, match="SOCKS"):
-        await HTTPDriver("http://h", transport="aiohttp", proxy="socks5://127.0.0.1:1").send_async(CALL)
 
 
 @pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:1", "http://", "http://me:secret@127.0.0.1:99999"])

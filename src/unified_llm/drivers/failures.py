@@ -21,6 +21,7 @@ from unified_llm.errors import (
 __all__ = [
     "CLOSED",
     "CONNECT_SECONDS",
+    "DISCONNECTED",
     "Phase",
     "body_failed",
     "connect_failed",
@@ -38,7 +39,7 @@ Phase: TypeAlias = Literal["pool", "connect", "first byte", "next byte"]
 CLOSED: Final = (httpcore.NetworkError, httpcore.RemoteProtocolError)
 """What httpcore raises when the server closes the connection instead of answering."""
 
-_DISCONNECTED = "Server disconnected without sending a response."  # httpcore's words, for half a head too
+DISCONNECTED: Final = "Server disconnected without sending a response."  # httpcore's words, for half a head too
 
 _HINTS: dict[Phase, str] = {
     "pool": "more calls are in flight than max_connections allows; raise it, or make fewer calls at once",
@@ -103,7 +104,7 @@ def exchange_failed(
         return timed_out(address, "first byte", limit)
     if isinstance(exc, (httpcore.ConnectError, httpcore.ProxyError)):
         return connect_failed(address, exc.__cause__ or exc, via=via)
-    if isinstance(exc, httpcore.RemoteProtocolError) and answered and str(exc) != _DISCONNECTED:
+    if isinstance(exc, httpcore.RemoteProtocolError) and answered and str(exc) != DISCONNECTED:
         return not_http(address, _word(exc))
     if isinstance(exc, (httpcore.NetworkError, httpcore.RemoteProtocolError)):
         return lost(address, exc)

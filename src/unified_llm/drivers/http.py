@@ -1,9 +1,9 @@
 """The HTTP driver: one server, sync and async.
 
-What is used of httpx is its engine, httpcore: `route` prepares URL, headers and TLS once, `http_sync` and `http_async`
-keep the connections, `aiohttp` makes the same calls over an aiohttp session. httpx's client is left out because its
-ladder of per-request steps is half the cost of a call, and its pool slows down with every call in flight
-(benchmarks/README.md).
+What is used of httpx is its engine: h11 and httpcore's networks (`http11`), its TLS settings (`route`), httpcore's
+connections through proxies. `http_sync` and `http_async` keep the connections; `aiohttp` puts that library's parser in
+the place of h11. httpx's client is left out because its ladder of per-request steps is half the cost of a call, and
+its pool slows down with every call in flight (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 from unified_llm._optional import require
 from unified_llm.drivers.headers import HeaderSet
@@ -22,6 +22,7 @@ from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
     from unified_llm.drivers.base import AsyncReplyStream, ReplyStream
+    from unified_llm.drivers.http_async import AsyncTransport
     from unified_llm.drivers.http_sync import SyncTransport
     from unified_llm.drivers.route import Route
 
@@ -34,13 +35,6 @@ PROGRESS_SECONDS: Final = 600.0
 """Longest silence. Reading a long prompt, or thinking, takes minutes without a byte on the wire."""
 
 
-class _AsyncTransport(Protocol):
-    async def send(self, call: WireCall, timeout: float) -> WireReply: ...  # noqa: ASYNC109
-    def open(self, call: WireCall, timeout: float) -> AsyncReplyStream: ...
-    def close(self) -> None: ...
-    async def aclose(self) -> None: ...
-
-
 class HTTPDriver:
     """Carries calls to the server at `base_url`. Implements `drivers.base.Driver`.
 
@@ -51,8 +45,8 @@ class HTTPDriver:
         headers: sent with every call, credentials included; they show in no repr and no error.
         timeout: seconds without progress (waiting for a free connection, first byte, between bytes), 600 by default.
             Connecting takes at most 10 seconds, or `timeout` if that is less. A call's own timeout wins.
-        transport: "httpx" (its engine httpcore), or "aiohttp" for async calls over an aiohttp session; sync calls
-            stay on httpcore.
+        transport: "httpx" (the engine underneath it), or "aiohttp", whose parser is written in C, for async calls:
+            three times as many per second. Sync calls, and calls through a proxy, are the same with both.
         max_connections: most calls at once, for the sync side and for each event loop; further calls wait in line.
         verify: False trusts any certificate; an `ssl.SSLContext` replaces ours.
         proxy: address of an http or socks5 proxy; by default that of the environment (HTTP_PROXY, HTTPS_PROXY,
@@ -90,7 +84,7 @@ class HTTPDriver:
         self._lock = threading.Lock()
         self._route_made: Route | None = None
         self._sync_made: SyncTransport | None = None
-        self._async_made: _AsyncTransport | None = None
+        self._async_made: AsyncTransport | None = None
 
     def __repr__(self) -> str:
         return f"HTTPDriver({self.base_url!r}, transport={self.transport!r})"
@@ -137,20 +131,20 @@ class HTTPDriver:
                 self._sync_made = self._sync_made or SyncTransport(self._route(), self._max_connections)
         return self._sync_made
 
-    def _async(self) -> _AsyncTransport:
+    def _async(self) -> AsyncTransport:
         if self._async_made is None:
             with self._lock:
                 self._async_made = self._async_made or self._make_async()
         return self._async_made
 
-    def _make_async(self) -> _AsyncTransport:
-        if self.transport == "aiohttp":
-            from unified_llm.drivers.aiohttp import AiohttpTransport
-
-            return AiohttpTransport(self._route(), self._max_connections)
+    def _make_async(self) -> AsyncTransport:
         from unified_llm.drivers.http_async import AsyncTransport
 
-        return AsyncTransport(self._route(), self._max_connections)
+        if self.transport == "httpx":
+            return AsyncTransport(self._route(), self._max_connections)
+        from unified_llm.drivers.aiohttp import AiohttpExchange
+
+        return AsyncTransport(self._route(), self._max_connections, AiohttpExchange)
 
     def _route(self) -> Route:
         if self._route_made is None:

@@ -8,18 +8,28 @@ as they are; both look the same to the pools (`Connection`, `AsyncConnection`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Protocol
 
 import h11
 import httpcore
 
+from unified_llm.drivers import failures
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.headers import RawHeaders
 from unified_llm.drivers.route import Route
 from unified_llm.drivers.sync_backend import SyncBackend
 
-__all__ = ["AsyncConnection", "AsyncReply", "Connection", "Reply", "connect", "connect_async"]
+__all__ = [
+    "AsyncConnection",
+    "AsyncReply",
+    "Connection",
+    "Exchange",
+    "H11Exchange",
+    "Reply",
+    "connect",
+    "connect_async",
+]
 
 READ_BYTES: Final = 256 * 1024
 MAX_HEAD: Final = 128 * 1024
@@ -61,17 +71,47 @@ class AsyncConnection(Protocol):
     def is_idle(self) -> bool: ...
 
 
-class _Exchange:
-    """One connection's protocol state, without I/O: bytes to send, bytes that came, and what they mean."""
+class Exchange(Protocol):
+    """One connection's protocol state, without I/O: bytes to send, bytes that came, and what they mean.
 
-    __slots__ = ("_h11", "idle")
+    Every method raises `httpcore.RemoteProtocolError` when the server breaks the protocol.
+    """
+
+    idle: bool
+    """Whether the connection can carry another request."""
+
+    def request(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> list[bytes]:
+        """The bytes of a request."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Take what came; no bytes mean the end of the connection."""
+        ...
+
+    def response(self) -> tuple[int, RawHeaders] | None:
+        """Status and headers of the response, or None when more bytes are needed. Interim responses are skipped."""
+        ...
+
+    def body(self) -> tuple[bytes, bool]:
+        """The body that is there, and whether it is complete."""
+        ...
+
+    def finish(self) -> None:
+        """Become `idle`, if this call went to its end, nothing came after it, and nobody asked to close."""
+        ...
+
+
+class H11Exchange:
+    """`Exchange` by h11."""
+
+    __slots__ = ("_ended", "_h11", "idle")
 
     def __init__(self) -> None:
+        self._ended = False
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self.idle = True
 
     def request(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> list[bytes]:
-        """The bytes of a request."""
         self.idle = False
         state = self._h11
         pieces = [state.send(h11.Request(method=method, target=target, headers=headers))]
@@ -81,29 +121,26 @@ class _Exchange:
         return [piece for piece in pieces if piece]
 
     def feed(self, data: bytes) -> None:
-        """Take what came; no bytes mean the end. Raises `httpcore.RemoteProtocolError` when that is too early."""
         if not data and self._h11.their_state is h11.SEND_RESPONSE:
-            raise httpcore.RemoteProtocolError("Server disconnected without sending a response.")
+            raise httpcore.RemoteProtocolError(failures.DISCONNECTED)
+        self._ended = not data
         self._h11.receive_data(data)
 
-    def response(self) -> h11.Response | None:
-        """The head of the response, or None when more bytes are needed."""
+    def response(self) -> tuple[int, RawHeaders] | None:
         event = self._next()
         while isinstance(event, h11.InformationalResponse):
             if event.status_code == 101:
                 raise httpcore.RemoteProtocolError("the server switched protocols unasked")
             event = self._next()
-        return event if isinstance(event, h11.Response) else None
+        return (event.status_code, event.headers.raw_items()) if isinstance(event, h11.Response) else None
 
     def body(self) -> tuple[bytes, bool]:
-        """The body that is there, and whether it is complete."""
         pieces = []
         while True:
             event = self._next()
-            if type(event) is h11.Data:
-                pieces.append(event.data)
-            else:
+            if type(event) is not h11.Data:
                 break
+            pieces.append(event.data)
         data = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
         return data, type(event) is h11.EndOfMessage
 
@@ -114,9 +151,9 @@ class _Exchange:
             raise httpcore.RemoteProtocolError(str(exc)) from exc
 
     def finish(self) -> None:
-        """Get ready for the next call, if this one went to its end and nothing came after it."""
         state = self._h11
-        if state.our_state is h11.DONE and state.their_state is h11.DONE and not state.trailing_data[0]:
+        both_done = state.our_state is h11.DONE and state.their_state is h11.DONE
+        if both_done and not self._ended and not state.trailing_data[0]:
             state.start_next_cycle()
             self.idle = True
 
@@ -130,9 +167,9 @@ def connect(route: Route, backend: SyncBackend) -> Connection:
     return _Direct(route, backend) if route.proxy is None else route.proxied(backend)
 
 
-def connect_async(route: Route, backend: AsyncioBackend) -> AsyncConnection:
-    """`connect`, for an event loop."""
-    return _AsyncDirect(route, backend) if route.proxy is None else route.proxied_async(backend)
+def connect_async(route: Route, backend: AsyncioBackend, engine: Callable[[], Exchange]) -> AsyncConnection:
+    """`connect`, for an event loop. `engine` makes the parser."""
+    return _AsyncDirect(route, backend, engine()) if route.proxy is None else route.proxied_async(backend)
 
 
 class _DirectReply:
@@ -140,9 +177,8 @@ class _DirectReply:
 
     __slots__ = ("_exchange", "headers", "status", "stream")
 
-    def __init__(self, response: h11.Response, exchange: _Exchange, stream: Any) -> None:
-        self.status = response.status_code
-        self.headers: RawHeaders = response.headers.raw_items()
+    def __init__(self, response: tuple[int, RawHeaders], exchange: Exchange, stream: Any) -> None:
+        self.status, self.headers = response
         self.stream = stream
         self._exchange = exchange
 
@@ -164,7 +200,7 @@ class _Direct:
         self._route = route
         self._backend = backend
         self._stream: httpcore.NetworkStream | None = None
-        self._exchange = _Exchange()
+        self._exchange = H11Exchange()
 
     def handle_request(self, request: httpcore.Request) -> Reply:
         """Connect if need be, send the request and read the head of its answer."""
@@ -212,11 +248,11 @@ class _AsyncDirect:
 
     __slots__ = ("_backend", "_exchange", "_route", "_stream")
 
-    def __init__(self, route: Route, backend: AsyncioBackend) -> None:
+    def __init__(self, route: Route, backend: AsyncioBackend, exchange: Exchange) -> None:
         self._route = route
         self._backend = backend
         self._stream: httpcore.AsyncNetworkStream | None = None
-        self._exchange = _Exchange()
+        self._exchange = exchange
 
     async def handle_async_request(self, request: httpcore.Request) -> AsyncReply:
         """Connect if need be, send the request and read the head of its answer."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from types import TracebackType
 from typing import Self, cast
 
@@ -20,7 +20,7 @@ from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
-from unified_llm.drivers.http11 import AsyncReply, connect_async
+from unified_llm.drivers.http11 import AsyncReply, Exchange, H11Exchange, connect_async
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
@@ -34,9 +34,9 @@ _log = logging.getLogger("unified_llm.drivers")
 class _Connection:
     __slots__ = ("backend", "http", "idle_since", "reused")
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, engine: Callable[[], Exchange]) -> None:
         self.backend = AsyncioBackend(http_only=route.proxy is None)
-        self.http = connect_async(route, self.backend)
+        self.http = connect_async(route, self.backend, engine)
         self.idle_since = 0.0
         self.reused = False
 
@@ -44,8 +44,9 @@ class _Connection:
 class _Pool:
     """The connections of one event loop, and the line of those who wait for one."""
 
-    def __init__(self, route: Route, limit: int) -> None:
+    def __init__(self, route: Route, limit: int, engine: Callable[[], Exchange]) -> None:
         self._route = route
+        self._engine = engine
         self._idle: deque[_Connection] = deque()
         self._line = AsyncLine(limit, route.address)
         self._closed = False
@@ -67,7 +68,7 @@ class _Pool:
 
     def fresh(self) -> _Connection:
         """A new connection, for a caller that has a place already."""
-        return _Connection(self._route)
+        return _Connection(self._route, self._engine)
 
     def release(self, connection: _Connection, *, reusable: bool) -> None:
         """Give a place back, and its connection, to be used again or closed."""
@@ -186,12 +187,12 @@ async def _decoded(body: AsyncGenerator[bytes, None], decoder: BodyDecoder) -> A
 
 
 class AsyncTransport:
-    """Calls to one server from any event loop, each with its own pool."""
+    """Calls to one server from any event loop, each with its own pool. `engine` makes the parser of a connection."""
 
-    def __init__(self, route: Route, max_connections: int) -> None:
+    def __init__(self, route: Route, max_connections: int, engine: Callable[[], Exchange] = H11Exchange) -> None:
         self.address = route.address
         self._route = route
-        self.pools = PerLoop(lambda: _Pool(route, max_connections), _close)
+        self.pools = PerLoop(lambda: _Pool(route, max_connections, engine), _close)
 
     async def send(self, call: WireCall, timeout: float) -> WireReply:  # noqa: ASYNC109
         """The complete answer. Raises what `exchange` raises, and the errors of a body that is cut or damaged."""
