@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unified_llm.cache import MemoryCache, ResponseCache, SQLiteCache
     from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, StreamChunk, TextStream
     from unified_llm.client import UnifiedLLM
+    from unified_llm.comparison import Comparison, compare, compare_async
     from unified_llm.conversations import Conversation, ConversationManager
     from unified_llm.costs import Budget, BudgetExceeded, Ledger, Price, PriceTable, Totals, UsageRecord
     from unified_llm.credentials.manager import CredentialManager, CredentialSource
@@ -102,6 +103,7 @@ _HOMES: dict[str, str] = {
     "cache": "MemoryCache ResponseCache SQLiteCache",
     "chat_stream": "AsyncChatStream AsyncTextStream ChatStream StreamChunk TextStream",
     "client": "UnifiedLLM",
+    "comparison": "Comparison compare compare_async",
     "conversations": "Conversation ConversationManager",
     "errors": "APIConnectionError APIError APITimeoutError AuthenticationError ConfigurationError ContentFilterError "
     "ContextLengthError InvalidBaseURLError InvalidMessageError InvalidRequestError MissingCredentialError "
@@ -151,6 +153,7 @@ __all__ = [
     "ChatStream",
     "CitationDelta",
     "ClaudeProvider",
+    "Comparison",
     "ConfigurationError",
     "ContentFilterError",
     "ContextLengthError",
@@ -233,6 +236,8 @@ __all__ = [
     "Usage",
     "UsageRecord",
     "UsageUpdate",
+    "compare",
+    "compare_async",
     "register_provider",
 ]
 

@@ -55,6 +55,7 @@ FLOORS: list[set[str]] = [
     {"detection", "preparation", "conversations", "policy", "costs"},
     {"routing", "flow", "telemetry"},
     {"client"},
+    {"comparison"},
     {"testing", "cli"},
     {"__main__"},
 ]

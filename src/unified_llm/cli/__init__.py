@@ -1,4 +1,4 @@
-"""The command line: ``unified-llm chat | embed | models | auth | doctor | mcp``. See docs/cli.md.
+"""The command line: ``unified-llm chat | compare | embed | models | auth | doctor | mcp``. See docs/cli.md.
 
 Nothing heavy is imported before a command runs: typer is loaded by `main`, the client by the command that needs it.
 """

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unified_llm import __version__
-from unified_llm.cli import auth, chat, doctor, embed, mcp, models
+from unified_llm.cli import auth, chat, compare, doctor, embed, mcp, models
 from unified_llm.cli.exits import ExitCode
 from unified_llm.cli.failures import Leave
 from unified_llm.cli.options import show_help_alone
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command("chat")(chat.chat)
+app.command("compare")(compare.compare)
 app.command("embed")(embed.embed)
 app.add_typer(models.app, name="models")
 app.add_typer(auth.app, name="auth")

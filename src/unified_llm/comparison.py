@@ -1,0 +1,146 @@
+"""The same question to several models at once: `compare`, `compare_async`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from unified_llm.client import Messages, UnifiedLLM
+from unified_llm.errors import InvalidRequestError, UnifiedLLMError
+from unified_llm.responses import ChatResponse, Usage
+
+__all__ = ["Comparison", "compare", "compare_async"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What one model did.
+
+    Attributes:
+        model: the reference that was asked, as it was given.
+        response: the answer, or None.
+        error: why there is none, or None; `error.partial` has what came before it broke.
+        seconds: from the question to the end of the answer or the failure, retries included.
+    """
+
+    model: str
+    response: ChatResponse | None
+    error: UnifiedLLMError | None
+    seconds: float
+
+    @property
+    def text(self) -> str | None:
+        """The answer's text, or None."""
+        return None if self.response is None else self.response.text
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens; unknown ones are None."""
+        return Usage() if self.response is None else self.response.usage
+
+    @property
+    def cost(self) -> float | None:
+        """USD, or None when it is not known."""
+        return None if self.response is None else self.response.cost
+
+    @property
+    def time_to_first_token(self) -> float | None:
+        """Seconds, or None."""
+        return None if self.response is None else self.response.time_to_first_token
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Output tokens per second of the whole answer, or None."""
+        tokens = self.usage.output_tokens
+        return None if tokens is None or self.seconds <= 0 else tokens / self.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; what is not known is left out."""
+        values = {
+            "model": self.model,
+            "text": self.text,
+            "seconds": round(self.seconds, 4),
+            "time_to_first_token": self.time_to_first_token,
+            "tokens_per_second": self.tokens_per_second,
+            "usage": self.usage.to_dict() or None,
+            "cost": self.cost,
+            "error": None
+            if self.error is None
+            else {"type": type(self.error).__name__, "message": self.error.message, "hint": self.error.hint},
+        }
+        return {k: v for k, v in values.items() if v is not None}
+
+
+def compare(
+    messages: Messages, models: Iterable[str], *, llm: UnifiedLLM | None = None, concurrency: int = 8, **options: Any
+) -> list[Comparison]:
+    """Ask every model the same, at once; the results in the order of `models`. What fails is a result, too.
+
+    Args:
+        messages: as for `UnifiedLLM.chat`.
+        models: model references (``provider:model``) or names of deployments.
+        llm: the client that asks, with its retries, limits and hooks; by default a new one. Nobody falls back on
+            another model.
+        concurrency: most models asked at the same time.
+        options: of the calls, as for `UnifiedLLM.chat`.
+
+    Raises:
+        InvalidRequestError: there is no model to ask.
+    """
+    refs, own = _models(models, options, concurrency), llm is None
+    client = llm or UnifiedLLM()
+
+    def ask(ref: str) -> Comparison:
+        started = time.perf_counter()
+        try:
+            response = client.stream(messages, model=ref, **options).get_response()
+        except UnifiedLLMError as exc:
+            return Comparison(ref, None, exc, time.perf_counter() - started)
+        return Comparison(ref, response, None, time.perf_counter() - started)
+
+    try:
+        with ThreadPoolExecutor(min(concurrency, len(refs)), thread_name_prefix="compare") as pool:
+            return list(pool.map(ask, refs))
+    finally:
+        if own:
+            client.close()
+
+
+async def compare_async(
+    messages: Messages, models: Iterable[str], *, llm: UnifiedLLM | None = None, concurrency: int = 8, **options: Any
+) -> list[Comparison]:
+    """`compare`, without blocking the event loop."""
+    refs, own = _models(models, options, concurrency), llm is None
+    client = llm or UnifiedLLM()
+    places = asyncio.Semaphore(concurrency)
+
+    async def ask(ref: str) -> Comparison:
+        async with places:
+            started = time.perf_counter()
+            try:
+                response = await client.stream_async(messages, model=ref, **options).get_response()
+            except UnifiedLLMError as exc:
+                return Comparison(ref, None, exc, time.perf_counter() - started)
+            return Comparison(ref, response, None, time.perf_counter() - started)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(ref)) for ref in refs]
+        return [task.result() for task in tasks]
+    finally:
+        if own:
+            await client.aclose()
+
+
+def _models(models: Iterable[str], options: dict[str, Any], concurrency: int) -> list[str]:
+    refs = [models] if isinstance(models, str) else list(models)
+    if not refs:
+        raise InvalidRequestError("there is no model to compare", hint="models=['claude:...', 'openai:...']")
+    if concurrency < 1:
+        raise InvalidRequestError(f"concurrency must be at least 1, and is {concurrency}")
+    options["fallbacks"] = ()  # another model's answer would be counted as this one's
+    return refs

@@ -1,0 +1,151 @@
+"""`compare`: several models at once, failures among the results; the command, its table and its picture."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from testkit.cli import run_cli, scripted_provider
+from testkit.wire_server import Answer, Request, WireServer, sse
+from unified_llm import (
+    InvalidRequestError,
+    Price,
+    PriceTable,
+    RateLimitError,
+    UnifiedLLM,
+    compare,
+    compare_async,
+)
+from unified_llm.cli.exits import ExitCode
+from unified_llm.testing import Failure, FakeLLM, Reply
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+async def test_results_come_in_the_order_of_the_models_and_failures_are_results() -> None:
+    steps = [Reply("one", usage=USAGE), Failure(status=429)]
+    for asynchronously in (False, True):
+        llm = FakeLLM(*steps)
+        if asynchronously:
+            results = await compare_async("Hi", ["a:x", "claude:m"], llm=llm, concurrency=1)
+        else:
+            results = compare("Hi", ["a:x", "claude:m"], llm=llm, concurrency=1)
+        good, bad = results
+        assert (good.model, good.text, good.error) == ("a:x", "one", None)
+        assert (good.usage.total_tokens, good.cost) == (15, 0.0)
+        assert good.time_to_first_token is not None
+        assert good.seconds >= good.time_to_first_token
+        assert isinstance(bad.error, RateLimitError)
+        assert (bad.model, bad.text, bad.cost, bad.usage.total_tokens) == ("claude:m", None, None, None)
+        assert json.loads(json.dumps([r.to_dict() for r in results]))[1]["error"]["type"] == "RateLimitError"
+
+
+async def test_all_models_are_asked_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=20)
+
+    def answer(request: Request) -> Answer:
+        del request
+        return sse([{"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}])
+
+    class Meet:
+        """Holds every request until all three are about to be sent."""
+
+        def on_request(self, info: object) -> None:
+            together.wait()
+
+    with WireServer(answer) as server:
+        with UnifiedLLM(base_url=server.url + "/v1", hooks=[Meet()]) as llm:
+            assert [r.text for r in compare("x", ["m1", "m2", "m3"], llm=llm)] == ["hi"] * 3
+        async with UnifiedLLM(base_url=server.url + "/v1") as llm:
+            assert [r.text for r in await compare_async("x", ["m1", "m2"], llm=llm)] == ["hi"] * 2
+        assert sorted(r.json()["model"] for r in server.requests) == ["m1", "m1", "m2", "m2", "m3"]
+
+
+def test_nobody_falls_back_on_another_model() -> None:
+    llm = FakeLLM(Failure(status=401), "never", fallbacks=["offline:other"])
+    (result,) = compare("x", "offline:m", llm=llm)
+    assert result.error is not None
+    assert len(llm.requests) == 1
+
+
+def test_a_client_is_made_when_none_is_given() -> None:
+    (result,) = compare("Hello", ["offline:m"])
+    assert result.response is not None
+    assert result.response.provider == "offline"
+
+
+def test_nothing_to_compare_is_refused() -> None:
+    with pytest.raises(InvalidRequestError):
+        compare("x", [])
+    with pytest.raises(InvalidRequestError):
+        compare("x", ["a"], concurrency=0)
+
+
+def test_sync_and_async_take_the_same() -> None:
+    assert inspect.signature(compare).parameters.keys() == inspect.signature(compare_async).parameters.keys()
+
+
+def test_costs_are_those_of_the_clients_prices() -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}], "usage": USAGE}
+    with WireServer(sse([chunk])) as server:
+        prices = PriceTable({"m": Price(1_000_000, 0)})
+        with UnifiedLLM("openai", api_key="k", base_url=server.url + "/v1", prices=prices) as llm:
+            (result,) = compare("x", ["openai:m"], llm=llm)
+    assert result.cost == pytest.approx(10.0)
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_each_model() -> None:
+    with scripted_provider(Reply("one\ntwo", usage=USAGE)):
+        result = run_cli("compare", "Hi", "-m", "scripted:m", "-m", "offline:echo")
+    assert result.code == 0
+    first, second = (line.split("\t") for line in result.out.splitlines())
+    assert (first[0], first[3], first[5], first[6]) == ("scripted:m", "10+5", "0.000000", "one two")
+    assert second[0] == "offline:echo"
+    assert second[6].endswith("...")
+
+
+def test_a_terminal_gets_headings_and_verbose_the_whole_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "150")
+    with scripted_provider("one\ntwo"):
+        result = run_cli("compare", "Hi", "-m", "scripted:m", "-v", terminal=True)
+    assert result.out.startswith("MODEL")
+    assert "--- scripted:m\none\ntwo" in result.out
+
+
+def test_json_has_every_result_and_stdin_is_the_prompt() -> None:
+    with scripted_provider(Failure(status=401)) as provider:
+        result = run_cli("compare", "-m", "scripted:m", "-m", "offline:echo", "--json", input="a question")
+    assert result.code == 0
+    failed, good = result.json["results"]
+    assert (failed["error"]["status"], good["model"]) == (401, "offline:echo")
+    assert provider.requests[0].prompt == "a question"
+
+
+def test_the_command_fails_when_all_models_do() -> None:
+    with scripted_provider(Failure(status=429), Failure(status=401)):
+        result = run_cli("compare", "Hi", "-m", "scripted:a", "-m", "scripted:b", "--retries", "0")
+    assert result.code in (ExitCode.RETRY, ExitCode.FAILED)
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("argv", [(), ("-m", "offline:echo", "--plot", "x.doc"), ("-m", "x", "--plot", "none/x.png")])
+def test_wrong_usage_is_refused_before_anything_is_sent(argv: tuple[str, ...]) -> None:
+    assert run_cli("compare", "Hi", *argv).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_the_picture_is_drawn(suffix: str, magic: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"speed.{suffix}"
+    with scripted_provider(Failure(status=401)):
+        result = run_cli("compare", "Hi", "-m", "scripted:m", "-m", "offline:echo", "--plot", str(path))
+    assert result.code == 0
+    assert path.read_bytes().startswith(magic)
