@@ -392,6 +392,28 @@ def test_a_native_user_block_carries_what_has_no_neutral_form() -> None:
     assert contents(body)[0][1][0] == raw
 
 
+def test_signed_thinking_of_a_turn_made_elsewhere_stays_behind() -> None:
+    elsewhere = Message("assistant", [Thinking("hm", "sig"), Text("a")], origin=Origin("openrouter", "openai", "m"))
+    body, adjustments = encode([Message("user", "x"), elsewhere, Message("user", "y")])
+    assert contents(body)[1] == ("assistant", "a")
+    assert reasons(adjustments) == [("lost", "messages[1].parts[0]")]
+
+
+def test_a_system_prompt_may_set_its_own_cache_breakpoints() -> None:
+    raw = {"type": "text", "text": "Long rules.", "cache_control": {"type": "ephemeral"}}
+    system = Message("system", [Text("Long rules.", native=Native("anthropic", raw)), Text("Today is Monday.")])
+    body, adjustments = encode([system, Message("user", "x")])
+    assert body["system"] == [raw, {"type": "text", "text": "Today is Monday."}]
+    assert adjustments == ()
+
+
+def test_an_image_in_a_system_prompt_is_recorded_or_refused() -> None:
+    system = Message("system", [Text("Look."), Image(data=PNG, media_type="image/png")])
+    assert reasons(encode([system, Message("user", "x")])[1]) == [("lost", "messages[0].parts[1]")]
+    with pytest.raises(UnsupportedOptionError):
+        encode([system, Message("user", "x")], on_unsupported="error")
+
+
 def test_a_thinking_budget_is_off_while_a_call_made_without_thinking_is_answered() -> None:
     origin = Origin("lmstudio", "openai", "qwen3")
     talk = [

@@ -235,11 +235,24 @@ async def test_tokens_are_counted_in_async_calls_too(claude: ClaudeProvider) -> 
     await claude.aclose()
 
 
+async def test_an_edited_history_is_counted_without_its_thinking(
+    claude: ClaudeProvider, claude_double: ClaudeDouble
+) -> None:
+    claude_double.script([answer(thinking("Hm."), "Hello.")])
+    first = claude.chat(request([Message("user", "Hi")]))
+    edited = request([Message("user", "Hi (edited)"), first.message, Message("user", "Go on")])
+    assert claude.count_tokens(edited) == await claude.count_tokens_async(edited) > 0
+    assert len(claude_double.violations) == 2
+    claude_double.violations.clear()
+    await claude.aclose()
+
+
 def test_a_failed_count_is_typed(claude: ClaudeProvider) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
         claude.count_tokens(request("x", model="claude-2.1"))
     assert caught.value.hint is not None
     assert "claude-sonnet-5-5" in caught.value.hint
+    assert (caught.value.provider, caught.value.model) == ("claude", "claude-2.1")
 
 
 async def test_embeddings_are_refused_with_where_to_get_them(claude: ClaudeProvider) -> None:

@@ -11,7 +11,7 @@ from unified_llm.codecs.anthropic_models import ClaudeFamily, family_of
 from unified_llm.codecs.anthropic_notes import Notes
 from unified_llm.codecs.anthropic_parts import Block, PartEncoder
 from unified_llm.codecs.anthropic_thinking import max_tokens, thinking
-from unified_llm.codecs.anthropic_turns import Turn, encode_turns
+from unified_llm.codecs.anthropic_turns import Turn, encode_turns, is_plain_text
 from unified_llm.codecs.base import CodecContext
 from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ChatRequest
@@ -33,9 +33,9 @@ def encode_messages(request: ChatRequest, context: CodecContext, *, replay_think
     return _call("v1/messages", request, body, headers, notes)
 
 
-def encode_count(request: ChatRequest, context: CodecContext) -> WireCall:
+def encode_count(request: ChatRequest, context: CodecContext, *, replay_thinking: bool = True) -> WireCall:
     """The call that counts the prompt's tokens."""
-    body, headers, notes = _build(request, context, replay_thinking=True)
+    body, headers, notes = _build(request, context, replay_thinking)
     counted = {key: body[key] for key in _COUNTED if key in body}
     return _call("v1/messages/count_tokens", request, counted, headers, notes)
 
@@ -71,8 +71,7 @@ def _build(
         _append_instruction(turns, instruction, family)
     body: dict[str, Any] = {"model": request.model, "max_tokens": fields.pop("max_tokens")}
     if system:
-        plain = len(system) == 1 and system[0].keys() == {"type", "text"}
-        body["system"] = system[0]["text"] if plain else system
+        body["system"] = system[0]["text"] if is_plain_text(system) else system
     body["messages"] = [turn.to_wire() for turn in turns]
     body |= {key: value for key, value in fields.items() if value is not None}
     extra = _extra(request, context.provider)

@@ -50,7 +50,7 @@ class AnthropicMessages:
 
     def encode_count(self, request: ChatRequest, context: CodecContext) -> WireCall:
         """``POST /v1/messages/count_tokens`` for the prompt of `request`."""
-        return encode_count(request, context)
+        return encode_count(request, context, replay_thinking=self._replay_thinking)
 
     def decode_count(self, reply: WireReply, context: CodecContext) -> int:
         """The figure in the answer. Raises `ResponseError` when there is none."""

@@ -115,7 +115,7 @@ def _tool(tool: Tool, family: ClaudeFamily, notes: Notes) -> dict[str, Any]:
     wire["input_schema"] = schema if schema.get("type") == "object" else {**schema, "type": "object"}
     if tool.strict:
         _make_strict(wire, tool, family, notes)
-    return wire | tool.extras if tool.extras else wire
+    return {**wire, **tool.extras} if tool.extras else wire
 
 
 def _make_strict(wire: dict[str, Any], tool: Tool, family: ClaudeFamily, notes: Notes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from unified_llm.codecs.anthropic_models import base_id
 from unified_llm.codecs.anthropic_notes import Notes
 from unified_llm.errors import InvalidMessageError
-from unified_llm.messages import Audio, File, Image, Native, Opaque, Part, Text, Thinking, ToolCall, ToolResult
+from unified_llm.messages import Audio, File, Image, Native, Opaque, Origin, Part, Text, Thinking, ToolCall, ToolResult
 
 __all__ = ["DIALECT", "Block", "PartEncoder"]
 
@@ -57,10 +57,10 @@ class PartEncoder:
         self._leave_out(part, where)
         return None
 
-    def assistant(self, part: Part, where: str) -> Block | None:
-        """A block of an assistant turn, or None for what is not sent (recorded)."""
+    def assistant(self, part: Part, where: str, origin: Origin | None = None) -> Block | None:
+        """A block of an assistant turn made at `origin`, or None for what is not sent (recorded)."""
         if isinstance(part, Thinking):
-            return self._thinking(part, where)
+            return self._thinking(part, where, origin)
         if isinstance(part, ToolCall):
             return self._tool_use(part, where)
         if (raw := self._native(getattr(part, "native", None))) is not None:
@@ -93,8 +93,8 @@ class PartEncoder:
             self.notes.lost(f"{where}.citations", "citations go back only as the block they came in")
         return {"type": "text", "text": part.text}
 
-    def _thinking(self, part: Thinking, where: str) -> Block | None:
-        reason = self._why_not_replayed(part)
+    def _thinking(self, part: Thinking, where: str, origin: Origin | None) -> Block | None:
+        reason = self._why_not_replayed(part, origin)
         if reason is not None:
             self.notes.lost(where, reason)
             return None
@@ -104,11 +104,13 @@ class PartEncoder:
             return {"type": "redacted_thinking", "data": part.redacted}
         return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
-    def _why_not_replayed(self, part: Thinking) -> str | None:
+    def _why_not_replayed(self, part: Thinking, origin: Origin | None) -> str | None:
         """A block that was altered, is unsigned, or comes from elsewhere is a 400, so it stays behind."""
         native = part.native
         if native is not None and self._native(native) is None:
             return f"thinking made by {native.provider or native.dialect} means nothing to {self._provider}"
+        if native is None and origin is not None and origin.dialect != DIALECT:
+            return f"thinking made by {origin.provider} means nothing to {self._provider}"
         if not part.signature and not part.redacted:
             return "thinking without a signature cannot be sent back"
         if native is not None and native.model is not None and base_id(native.model) != self._model:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from unified_llm.codecs.anthropic_models import ClaudeFamily
 from unified_llm.codecs.anthropic_parts import Block, PartEncoder
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Message, MessageRole, Part, Text
 
-__all__ = ["Turn", "encode_turns"]
+__all__ = ["Turn", "encode_turns", "is_plain_text"]
 
 _OWN_WORDS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 _OPENING = "(The assistant speaks first in this conversation.)"
@@ -32,9 +33,12 @@ class Turn:
 
     def to_wire(self) -> Block:
         """As it is sent; a lone plain text is sent as a string, the shorthand the API documents."""
-        if len(self.content) == 1 and self.content[0].keys() == {"type", "text"}:
-            return {"role": self.role, "content": self.content[0]["text"]}
-        return {"role": self.role, "content": self.content}
+        return {"role": self.role, "content": self.content[0]["text"] if is_plain_text(self.content) else self.content}
+
+
+def is_plain_text(blocks: Sequence[Block]) -> bool:
+    """Whether `blocks` are one text without anything attached, which the API also takes as a string."""
+    return len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
 
 
 def encode_turns(
@@ -62,17 +66,20 @@ def _leading_system(messages: Sequence[Message], encoder: PartEncoder) -> tuple[
     for position, message in enumerate(messages):
         if message.role is not MessageRole.SYSTEM:
             return blocks, position
-        where = f"messages[{position}]"
-        texts = _system_texts(message, where, encoder)
-        blocks += [block for part in texts if (block := encoder.user(part, where)) is not None]  # cache_control is kept
+        blocks += _system_blocks(message, f"messages[{position}]", encoder)
     return blocks, len(messages)
 
 
-def _system_texts(message: Message, where: str, encoder: PartEncoder) -> list[Text]:
+def _system_blocks(message: Message, where: str, encoder: PartEncoder) -> list[Block]:
+    """Text blocks; native ones as they are, which is how a prompt sets its own cache breakpoints."""
+    blocks = []
     for i, part in enumerate(message.parts):
+        place = f"{where}.parts[{i}]"
         if not isinstance(part, Text):
-            encoder.notes.lost(f"{where}.parts[{i}]", "a system prompt holds text only", refusable=True)
-    return [p for p in message.parts if isinstance(p, Text) and p.text.strip()]
+            encoder.notes.lost(place, "a system prompt holds text only", refusable=True)
+        elif (block := encoder.user(part, place)) is not None:
+            blocks.append(block)
+    return blocks
 
 
 class _Builder:
@@ -82,14 +89,14 @@ class _Builder:
         self._encoder = encoder
         self._inline = family.inline_system
         self._turns: list[Turn] = []
-        self._system: list[tuple[str, str]] = []  # (text, where)
+        self._system: list[tuple[Block, str]] = []  # (block, where)
         self._overtaken = False
 
     def add(self, message: Message, where: str) -> None:
         if message.role is MessageRole.SYSTEM:
             self._add_system(message, where)
         elif message.role is MessageRole.ASSISTANT:
-            blocks = _blocks(message, where, self._encoder.assistant)
+            blocks = _blocks(message, where, partial(self._encoder.assistant, origin=message.origin))
             if blocks:
                 self._close_user_turn()
                 self._append("assistant", blocks)
@@ -109,18 +116,17 @@ class _Builder:
             self._turns.append(Turn(role, blocks))
 
     def _add_system(self, message: Message, where: str) -> None:
-        texts = [part.text for part in _system_texts(message, where, self._encoder)]
-        if self._inline:
-            self._system += [(text, where) for text in texts]
-        else:
-            for text in texts:
-                self._as_user_text(text, where)
+        for block in _system_blocks(message, where, self._encoder):
+            if self._inline:
+                self._system.append((block, where))
+            else:
+                self._as_user_text(block, where)
 
-    def _as_user_text(self, text: str, where: str) -> None:
+    def _as_user_text(self, block: Block, where: str) -> None:
         self._encoder.notes.rearranged(
             where, "a system message inside the conversation is sent as <system> text of the user"
         )
-        self._append("user", [{"type": "text", "text": f"<system>\n{text}\n</system>"}])
+        self._append("user", [{"type": "text", "text": f"<system>\n{block['text']}\n</system>"}])
 
     def _close_user_turn(self) -> None:
         """Write the system messages that waited for the end of the user turn."""
@@ -128,15 +134,15 @@ class _Builder:
         if not waiting:
             return
         if not self._turns or self._turns[-1].role != "user":
-            for text, where in waiting:  # right after an assistant turn: the API wants a user turn between
-                self._as_user_text(text, where)
+            for block, where in waiting:  # right after an assistant turn: the API wants a user turn between
+                self._as_user_text(block, where)
             return
         if self._overtaken:
             self._encoder.notes.rearranged(
                 waiting[0][1], "the system message is sent after the user turn it was part of"
             )
         self._overtaken = False
-        self._turns.append(Turn("system", [{"type": "text", "text": text} for text, _ in waiting]))
+        self._turns.append(Turn("system", [block for block, _ in waiting]))
 
     def finish(self) -> list[Turn]:
         self._close_user_turn()

@@ -16,7 +16,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.credentials import missing_key
 from unified_llm.drivers.base import Driver
 from unified_llm.drivers.urls import normalize_base_url
-from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.messages import Thinking
 from unified_llm.profiles import PROFILES
 from unified_llm.providers.base import WireProvider
@@ -82,9 +82,8 @@ class ClaudeProvider(WireProvider):
         driver = self._driver(credential, timeout, dict(headers or {}), dict(sdk_options or {}))
         self._codec = AnthropicMessages(secrets=secrets)
         super().__init__(context=context, driver=driver, chat=self._codec, models=AnthropicModels())
-        self._without_thinking = WireProvider(
-            context=context, driver=driver, chat=AnthropicMessages(replay_thinking=False, secrets=secrets)
-        )
+        self._codec_without_thinking = AnthropicMessages(replay_thinking=False, secrets=secrets)
+        self._without_thinking = WireProvider(context=context, driver=driver, chat=self._codec_without_thinking)
 
     def __repr__(self) -> str:
         return f"ClaudeProvider(base_url={self.base_url or _OFFICIAL!r}, transport={self.transport!r})"
@@ -120,8 +119,8 @@ class ClaudeProvider(WireProvider):
         from unified_llm.drivers.anthropic_sdk import AnthropicSDKDriver, SDKSettings
 
         if own_server and credential.key is not None:
-            # The SDK sends Bearer only; several servers of this dialect read x-api-key only.
-            headers = {"x-api-key": credential.key.get_secret_value()} | headers
+            # The SDK sends one of the two, depending on its version; servers of this dialect read one or the other.
+            headers = _auth_headers(credential, both=True) | headers
         if credential.token is not None:
             sdk_options = {"auth_token": credential.token.get_secret_value()} | sdk_options
         return AnthropicSDKDriver(
@@ -190,11 +189,24 @@ class ClaudeProvider(WireProvider):
 
     def count_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt, counted by the API (free of charge, rate limited)."""
-        return self._count(self.driver.send(self._codec.encode_count(request, self.context)))
+        try:
+            return self._count(self.driver.send(self._codec.encode_count(request, self.context)))
+        except UnifiedLLMError as exc:
+            if not _thinking_is_stale(exc, request):
+                exc.with_context(provider=self.name, model=request.model)
+                raise
+        return self._count(self.driver.send(self._codec_without_thinking.encode_count(request, self.context)))
 
     async def count_tokens_async(self, request: ChatRequest) -> int:
         """`count_tokens`, without blocking the event loop."""
-        return self._count(await self.driver.send_async(self._codec.encode_count(request, self.context)))
+        try:
+            return self._count(await self.driver.send_async(self._codec.encode_count(request, self.context)))
+        except UnifiedLLMError as exc:
+            if not _thinking_is_stale(exc, request):
+                exc.with_context(provider=self.name, model=request.model)
+                raise
+        call = self._codec_without_thinking.encode_count(request, self.context)
+        return self._count(await self.driver.send_async(call))
 
     def _count(self, reply: WireReply) -> int:
         self._check(reply)
@@ -252,11 +264,10 @@ def _whole(events: list[StreamEvent]) -> ChatResponse:
     return next(event.response for event in events if isinstance(event, StreamEnd))
 
 
-def _thinking_is_stale(exc: InvalidRequestError, request: ChatRequest) -> bool:
+def _thinking_is_stale(exc: UnifiedLLMError, request: ChatRequest) -> bool:
     """Whether the API refused preserved thinking of the history (an edited prefix, another account)."""
-    return _STALE_THINKING.search(exc.message) is not None and any(
-        isinstance(part, Thinking) for message in request.messages for part in message.parts
-    )
+    stale = isinstance(exc, InvalidRequestError) and _STALE_THINKING.search(exc.message) is not None
+    return stale and any(isinstance(part, Thinking) for message in request.messages for part in message.parts)
 
 
 def _no_embeddings() -> UnsupportedOptionError:
