@@ -227,6 +227,11 @@ class ChatResponse(str):
         return self._d.native_finish_reason
 
     @property
+    def unlooked_cost(self) -> float | Callable[[], float | None] | None:
+        """The cost, or what finds it: for those who count calls without waiting for a price list."""
+        return self._d.cost
+
+    @property
     def adjustments(self) -> tuple[Adjustment, ...]:
         return self._d.adjustments
 
@@ -351,6 +356,11 @@ class Embeddings(Sequence[Embedding]):
         """USD, 0 for what runs on this machine, None when the price is not known."""
         if callable(self._cost):
             self._cost = self._cost()
+        return self._cost
+
+    @property
+    def unlooked_cost(self) -> float | Callable[[], float | None] | None:
+        """The cost, or what finds it: for those who count calls without waiting for a price list."""
         return self._cost
 
     def priced(self, cost: float | Callable[[], float | None] | None) -> Embeddings:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import genai_prices
@@ -217,3 +219,18 @@ def test_a_budget_can_refuse_calls_whose_cost_is_unknown() -> None:
 def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         Budget(**wrong)
+
+
+def test_a_call_does_not_wait_for_the_price_list() -> None:
+    """The list takes a second to load: it is looked at when somebody asks, not by every first call."""
+    code = (
+        "import sys\n"
+        "from unified_llm.testing import FakeLLM, Reply\n"
+        "llm = FakeLLM(Reply('hi'), model='gpt-4o-mini')\n"
+        "llm.provider.cost_per_call = None\n"
+        "answer = llm.chat('x')\n"
+        "assert 'genai_prices' not in sys.modules\n"
+        "llm.usage.total()\n"
+        "assert 'genai_prices' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)

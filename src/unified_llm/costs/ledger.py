@@ -11,6 +11,9 @@ from unified_llm.responses import ChatResponse, Embeddings, Usage
 
 __all__ = ["Ledger", "Totals", "UsageRecord"]
 
+MOST_WAITING = 4096
+_Key = tuple[str, str | None, str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
@@ -74,13 +77,33 @@ class Ledger:
     def __init__(self, on_usage: Callable[[UsageRecord], Any] | None = None) -> None:
         self.on_usage = on_usage
         self._lock = threading.Lock()
-        self._totals: dict[tuple[str, str | None, str | None], Totals] = {}
+        self._totals: dict[_Key, Totals] = {}
+        self._waiting: list[tuple[_Key, Usage, float | Callable[[], float | None] | None]] = []
 
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> Any:
         """Count one call (the client calls this)."""
+        if self.on_usage is None:
+            self._note(info, response)
+            return None
         record = self.record_of(info, response)
         self.add(record)
-        return self.on_usage(record) if self.on_usage is not None else None
+        return self.on_usage(record)
+
+    def _note(self, info: Any, response: ChatResponse | Embeddings) -> None:
+        """Count a call later: nobody is waiting, and the first look at the price list takes a second."""
+        key = (response.provider or info.provider, info.model or response.model, info.label)
+        with self._lock:
+            self._waiting.append((key, response.usage, response.unlooked_cost))
+            full = len(self._waiting) >= MOST_WAITING
+        if full:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Count the calls that wait for it."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for (provider, model, label), usage, cost in waiting:
+            self.add(UsageRecord("", provider, model, label, usage, cost() if callable(cost) else cost))
 
     @staticmethod
     def record_of(info: Any, response: ChatResponse | Embeddings) -> UsageRecord:
@@ -113,6 +136,7 @@ class Ledger:
     def total(self, *, provider: str | None = None, model: str | None = None, label: str | None = None) -> Totals:
         """Sums over the calls of a provider, a model, a label; over all of them without arguments."""
         wanted = (provider, model, label)
+        self._settle()
         with self._lock:
             items = list(self._totals.items())
         total = Totals()
@@ -123,12 +147,14 @@ class Ledger:
 
     def by_model(self) -> dict[str, Totals]:
         """``provider:model`` to its totals."""
+        self._settle()
         with self._lock:
             pairs = {(provider, model) for provider, model, _ in self._totals}
         return {f"{p}:{m}": self.total(provider=p, model=m) for p, m in sorted(pairs, key=str)}
 
     def by_label(self) -> dict[str | None, Totals]:
         """Label to its totals; calls without a label are under None."""
+        self._settle()
         with self._lock:
             items = list(self._totals.items())
         labels: dict[str | None, Totals] = {}
@@ -140,3 +166,4 @@ class Ledger:
         """Start again from nothing."""
         with self._lock:
             self._totals.clear()
+            self._waiting.clear()
