@@ -46,8 +46,8 @@ class ConnectedModel(BaseModel):
     provider: str = "auto"
     """Provider name. "auto": the one `model` names, else what is configured or running on this machine."""
 
-    api_key: SecretStr | None = None
-    """Key for that provider, never used for another. None: the core looks in its usual places at the first call."""
+    api_key: SecretStr | str | None = None
+    """Key for that provider, never used for another (a `SecretStr`). None: the core looks in its usual places."""
 
     base_url: str | None = None
     """Address of the server. Alone, it means an OpenAI-compatible one."""
@@ -66,6 +66,11 @@ class ConnectedModel(BaseModel):
 
     connections: Connections = Field(default_factory=Connections, exclude=True, repr=False)
     """The core clients made so far; copies of a model share them."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _hide_key(cls, value: SecretStr | str | None) -> SecretStr | None:
+        return SecretStr(value) if isinstance(value, str) else value
 
     @field_validator("base_url")
     @classmethod
@@ -156,7 +161,7 @@ class ConnectedModel(BaseModel):
         return hashlib.sha256(repr([_revealed(value) for value in hidden]).encode()).hexdigest()[:32]
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Settings are copied; client, connections, callbacks and rate limiters (they hold locks) are meant to be shared.
+        # Settings are copied; client, connections, callbacks and rate limiters (they hold locks) are to be shared.
         twin = self.model_copy()
         for name, value in self.__dict__.items():
             if isinstance(value, (list, dict)) and name not in _SHARED:
