@@ -373,8 +373,9 @@ class UnifiedLLM:
         for adjustment in response.adjustments:
             self._warn(response.provider, adjustment)
         details = response._d
-        if details.cost is None:
-            details.cost = partial(self._cost, response.provider or "", response.model or "", response.usage)
+        provider, model = response.provider or "", response.model or ""
+        if details.cost is None or (not details.cached and self.prices.own(provider, model) is not None):
+            details.cost = partial(self._cost, provider, model, response.usage)
         return response.with_details(attempts=attempts) if attempts else response
 
     def _cost(self, provider: str, model: str, usage: Usage) -> float | None:
@@ -383,7 +384,8 @@ class UnifiedLLM:
         return self.prices.cost(provider, model, usage, tier=known)
 
     def _priced(self, vectors: Embeddings, provider: LLMProvider, target: Target) -> Embeddings:
-        free = getattr(provider, "cost_per_call", None)
+        own = self.prices.own(target.provider, target.model or "")
+        free = None if own is not None else getattr(provider, "cost_per_call", None)
         # Embeddings have no output: a price needs both numbers.
         usage = replace(vectors.usage, output_tokens=0) if vectors.usage.output_tokens is None else vectors.usage
         return vectors.priced(partial(self._cost, target.provider, target.model or "", usage) if free is None else free)

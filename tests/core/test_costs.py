@@ -72,6 +72,14 @@ def test_own_prices_win_from_the_most_precise_to_the_least() -> None:
     assert [table.cost("p", "m", million), table.cost("q", "m", million), table.cost("p", "x", million)] == [1, 2, 3]
 
 
+def test_your_own_price_also_holds_for_what_is_free_otherwise() -> None:
+    prices = PriceTable({"offline:*": Price(1_000_000, 0)})
+    llm = FakeLLM(Reply("x", usage=USAGE), prices=prices)
+    assert llm.chat("x").cost == pytest.approx(1000)
+    assert (llm.embed(["x"]).cost or 0) > 0
+    assert FakeLLM("x").chat("x").cost == 0
+
+
 def test_other_currencies_are_converted_or_unknown() -> None:
     euro = {"scaleway:*": Price(1, 1, currency="EUR")}
     assert PriceTable(euro).cost("scaleway", "m", Usage(1_000_000, 0)) is None

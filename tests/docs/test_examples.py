@@ -27,6 +27,12 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "08_images.py": ("What colour is this picture?", "1 image"),
     "09_testing_your_app.py": ("4 passed",),
     "10_failures.py": ("RateLimitError", "'Half an answ'", "2 requests", "offline answers", "APIConnectionError"),
+    "12_deployments_and_costs.py": (
+        "APIConnectionError: now asking fast/1",
+        "the quota of 'summaries' is used up",
+        "the budget is used up",
+        "by label: summaries: 2, None:",
+    ),
     "11_your_own_provider.py": ("Why do you say that your program never works?", "Why do you say that you are done?"),
 }
 

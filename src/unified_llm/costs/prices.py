@@ -99,11 +99,17 @@ class PriceTable:
         """Set the price of ``provider:model``, ``provider:*`` or ``model``."""
         self._overrides[ref] = price
 
+    def own(self, provider: str, model: str) -> Price | None:
+        """Your own price of a model, or None."""
+        if not self._overrides:
+            return None
+        refs = (f"{provider}:{model}", model, f"{provider}:*")
+        return next((self._overrides[ref] for ref in refs if ref in self._overrides), None)
+
     def price(self, provider: str, model: str, *, tier: str | None = None) -> Price | None:
         """The price of a model, or None when nobody knows it. `tier` is a service tier such as ``batch``."""
-        for ref in (f"{provider}:{model}", model, f"{provider}:*"):
-            if ref in self._overrides:
-                return self._overrides[ref]
+        if (own := self.own(provider, model)) is not None:
+            return own
         key = (provider, model, tier)
         found = self._known.get(key)
         if found is None or time.monotonic() - found[1] > KNOWN_FOR:
