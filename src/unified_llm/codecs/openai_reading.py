@@ -113,11 +113,14 @@ def _usage(usage: dict[str, Any], timings: Any) -> Usage:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if type(value) is int and value >= 0 else None  # True is an int to isinstance
 
 
 def _first(*values: Any) -> int | None:
-    return next((v for v in map(_count, values) if v is not None), None)
+    for value in values:
+        if type(value) is int and value >= 0:
+            return value
+    return None
 
 
 # -- reasoning and content --------------------------------------------------------------------------------------------

@@ -112,5 +112,7 @@ def _overlap(text: str, tag: str) -> int:
 
 def split_think_tags(text: str) -> list[Piece]:
     """The pieces of a complete text: at most one of thinking, then at most one of text."""
+    if text[:1].isalnum():  # no tag can open it
+        return [("text", text)]
     splitter = ThinkTagSplitter()
     return [*splitter.feed(text), *splitter.close()]
