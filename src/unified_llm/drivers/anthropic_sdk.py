@@ -8,8 +8,7 @@ running, and never retries: that is the work of `policy`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
+import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,85 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["AnthropicSDKDriver", "SDKSettings"]
 
 
-@dataclass(frozen=True, slots=True)
-class SDKSettings:
-    """How the SDK's clients are made.
-
-    Attributes:
-        base_url: without ``/v1``; None leaves the choice to the SDK (ANTHROPIC_BASE_URL, profile, api.anthropic.com).
-        api_key: None leaves the SDK's own chain in charge (auth token, profile, workload identity).
-        anonymous: send no credential at all (a local server without one).
-        timeout: seconds without progress, or None for the SDK's own (600, connecting 5).
-        headers: sent with every call.
-        options: further keyword arguments of ``anthropic.Anthropic`` (profile, middleware, default_query...).
-        aiohttp: async calls over aiohttp, as the SDK's extra of that name does.
-    """
-
-    base_url: str | None = None
-    api_key: Secret | None = None
-    anonymous: bool = False
-    timeout: float | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    aiohttp: bool = False
-
-
-class _Line:
-    """A client of the SDK, and the route of its calls."""
-
-    __slots__ = ("client", "fetches_credential", "route")
-
-    def __init__(self, client: Any, route: Route) -> None:
-        self.client = client
-        self.route = route
-        self.fetches_credential = client.custom_auth is not None
-
-
-class _SDK:
-    """The imported packages, and one TLS context for every client (making one takes 30 ms)."""
-
-    def __init__(self, settings: SDKSettings) -> None:
-        self.anthropic: Any = require("anthropic", extra="claude", purpose="Claude through its SDK")
-        self.httpx2: Any = require("httpx2", extra="claude", purpose="Claude through its SDK")
-        self.tls: ssl.SSLContext = self.httpx2.create_ssl_context()
-        self.failures = Translator(self.anthropic, self.httpx2, settings.base_url)
-        self._settings = settings
-
-    def line(self) -> _Line:
-        http = self.anthropic.DefaultHttpxClient(**self._transport_options(verify=self.tls))
-        return self._line(self.anthropic.Anthropic, http, self.anthropic.Stream)
-
-    def async_line(self) -> _Line:
-        if self._settings.aiohttp:
-            http = self.anthropic.DefaultAioHttpClient(**self._transport_options())
-        else:
-            http = self.anthropic.DefaultAsyncHttpxClient(**self._transport_options(verify=self.tls))
-        return self._line(self.anthropic.AsyncAnthropic, http, self.anthropic.AsyncStream)
-
-    def _transport_options(self, **options: Any) -> dict[str, Any]:
-        # The SDK's own clients follow redirects, and send x-api-key and the prompt to whatever host they name.
-        options["follow_redirects"] = False
-        seconds = self._settings.timeout
-        return options if seconds is None else options | {"timeout": timeout_of(self.httpx2, seconds)}
-
-    def _line(self, kind: Any, http: Any, stream_class: Any) -> _Line:
-        s = self._settings
-        headers: dict[str, Any] = dict(s.headers)
-        if s.anonymous:
-            headers["Authorization"] = self.anthropic.Omit()
-        arguments: dict[str, Any] = {"base_url": s.base_url, "max_retries": 0, "default_headers": headers, **s.options}
-        if s.timeout is not None:
-            arguments["timeout"] = timeout_of(self.httpx2, s.timeout)
-        if s.api_key is not None:
-            arguments["api_key"] = s.api_key.get_secret_value()
-        with self.failures.while_constructing():
-            client = kind(http_client=http, **arguments)
-        acts_itself = client.custom_auth is not None or client.middleware or s.options.keys() & {"default_query"}
-        if acts_itself:
-            return _Line(client, pipeline(self.httpx2, client, stream_class))
-        return _Line(client, direct(self.httpx2, client, http))
-
-
 class AnthropicSDKDriver:
     """Implements `drivers.base.Driver` over ``anthropic.Anthropic`` and ``anthropic.AsyncAnthropic``.
 
@@ -121,22 +41,22 @@ class AnthropicSDKDriver:
 
     def __init__(self, settings: SDKSettings) -> None:
         self.settings = settings
-        self._line: _Line | None = None
-        self._homes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Home] = WeakKeyDictionary()
+        self._line: Line | None = None
+        self._homes: WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"AnthropicSDKDriver({self.settings.base_url!r})"
 
     @cached_property
-    def _sdk(self) -> _SDK:
+    def _sdk(self) -> SDK:
         with self._lock:
-            known: _SDK | None = self.__dict__.get("_sdk")
-            return known or _SDK(self.settings)
+            known: SDK | None = self.__dict__.get("_sdk")
+            return known or SDK(self.settings)
 
     # -- sync ---------------------------------------------------------------------------------------------------
 
-    def _open_line(self) -> _Line:
+    def _open_line(self) -> Line:
         line = self._line
         if line is None:
             sdk = self._sdk
@@ -166,13 +86,13 @@ class AnthropicSDKDriver:
         """See `Driver.send`."""
         return _reply(self._exchange(call, stream=False))
 
-    def open(self, call: WireCall) -> _ReplyStream:
+    def open(self, call: WireCall) -> SDKReplyStream:
         """See `Driver.open`."""
-        return _ReplyStream(self, call)
+        return SDKReplyStream(self, call)
 
     # -- async --------------------------------------------------------------------------------------------------
 
-    async def _async_line(self) -> _Line:
+    async def _async_line(self) -> Line:
         loop = asyncio.get_running_loop()
         home = self._homes.get(loop)
         if home is not None:
@@ -182,7 +102,7 @@ class AnthropicSDKDriver:
         home = self._homes.get(loop)  # another task may have been faster
         if home is None:
             self._forget_ended_loops()
-            home = self._homes[loop] = _Home(self._sdk.async_line())
+            home = self._homes[loop] = Home(self._sdk.async_line())
         return home.line
 
     async def _exchange_async(self, call: WireCall, *, stream: bool) -> httpx2.Response:
@@ -202,11 +122,17 @@ class AnthropicSDKDriver:
         """See `Driver.send_async`."""
         return _reply(await self._exchange_async(call, stream=False))
 
-    def open_async(self, call: WireCall) -> _AsyncReplyStream:
+    def open_async(self, call: WireCall) -> SDKAsyncReplyStream:
         """See `Driver.open_async`."""
-        return _AsyncReplyStream(self, call)
+        return SDKAsyncReplyStream(self, call)
 
     # -- life ---------------------------------------------------------------------------------------------------
+
+    def __del__(self) -> None:
+        # A client that was dropped without close() leaves no open socket (and no ResourceWarning) behind.
+        line = self.__dict__.get("_line")
+        if line is not None and not sys.is_finalizing():
+            line.client.close()
 
     def _forget_ended_loops(self) -> None:
         for loop in [loop for loop in self._homes if loop.is_closed()]:
@@ -230,113 +156,3 @@ class AnthropicSDKDriver:
 
 def _reply(response: httpx2.Response) -> WireReply:
     return WireReply(response.status_code, dict(response.headers), response.content)
-
-
-def _is_read_or_compressed(response: httpx2.Response) -> bool:
-    return response.is_stream_consumed or "content-encoding" in response.headers
-
-
-class _Home:
-    """An async client and the loop it lives in. When the loop shuts down its async generators, the client is closed.
-
-    ``asyncio.run`` does that before it closes the loop, and it is the only notice of that event there is.
-    """
-
-    __slots__ = ("_watch", "line")
-
-    def __init__(self, line: _Line) -> None:
-        self.line = line
-        self._watch = self._until_the_loop_ends()
-        with contextlib.suppress(StopIteration):
-            self._watch.asend(None).send(None)
-
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            await self.line.client.close()
-
-    async def close(self) -> None:
-        await self._watch.aclose()
-
-
-class _ReplyStream:
-    """See `drivers.base.ReplyStream`."""
-
-    __slots__ = ("_call", "_driver", "_response", "headers", "status")
-
-    _response: httpx2.Response
-
-    def __init__(self, driver: AnthropicSDKDriver, call: WireCall) -> None:
-        self._driver = driver
-        self._call = call
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-
-    def __enter__(self) -> Self:
-        self._response = self._driver._exchange(self._call, stream=True)
-        self.status = self._response.status_code
-        self.headers = dict(self._response.headers)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._response.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        response, driver = self._response, self._driver
-        try:
-            # Decoding layers cost more than the event they pass on, and event streams are hardly ever compressed.
-            pieces: Any = response.iter_bytes() if _is_read_or_compressed(response) else response.stream
-            yield from pieces
-        except driver._sdk.httpx2.HTTPError as exc:
-            raise driver._sdk.failures.of_body(exc, self.status, driver._seconds(self._call)) from exc
-
-    def read(self) -> bytes:
-        """See the protocol."""
-        return b"".join(self)
-
-
-class _AsyncReplyStream:
-    """See `drivers.base.AsyncReplyStream`."""
-
-    __slots__ = ("_call", "_driver", "_response", "headers", "status")
-
-    _response: httpx2.Response
-
-    def __init__(self, driver: AnthropicSDKDriver, call: WireCall) -> None:
-        self._driver = driver
-        self._call = call
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-
-    async def __aenter__(self) -> Self:
-        self._response = await self._driver._exchange_async(self._call, stream=True)
-        self.status = self._response.status_code
-        self.headers = dict(self._response.headers)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        import anyio  # the SDK depends on it
-
-        with anyio.CancelScope(shield=True):  # a cancelled scope would stop the closing, and the server go on writing
-            await self._response.aclose()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces()
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        response, driver = self._response, self._driver
-        pieces: Any = response.aiter_bytes() if _is_read_or_compressed(response) else response.stream
-        try:
-            async for piece in pieces:
-                yield piece
-        except driver._sdk.httpx2.HTTPError as exc:
-            raise driver._sdk.failures.of_body(exc, self.status, driver._seconds(self._call)) from exc
-
-    async def read(self) -> bytes:
-        """See the protocol."""
-        return b"".join([piece async for piece in self])
