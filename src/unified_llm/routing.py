@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from unified_llm.profiles import profile_named
 from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.guard import require_allowed
 from unified_llm.providers.registry import (
+    ALIASES,
     PROVIDER_CONFIGS,
     ProviderConfig,
     canonical_name,
@@ -27,6 +29,8 @@ from unified_llm.providers.registry import (
 
 __all__ = ["AvailableProviders", "Router"]
 
+logger = logging.getLogger("unified_llm")
+
 
 class AvailableProviders(Mapping[str, ProviderConfig]):
     """Names of usable providers to their `ProviderConfig`. Calling it gives the list of names."""
@@ -35,7 +39,8 @@ class AvailableProviders(Mapping[str, ProviderConfig]):
         self._configs = dict(configs)
 
     def __getitem__(self, name: str) -> ProviderConfig:
-        return self._configs[canonical_name(name) or name]
+        lowered = name.strip().lower()
+        return self._configs[ALIASES.get(lowered, lowered)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._configs)
@@ -342,7 +347,10 @@ class Router:
         """See `UnifiedLLM.available_providers`."""
         usable = {}
         for name in provider_names():
-            if canonical_name(name) is None:
+            try:
+                canonical_name(name)  # loads the provider of another package
+            except ConfigurationError as exc:
+                logger.warning("%s", exc.message)  # one broken package must not hide the others
                 continue
             config = PROVIDER_CONFIGS[name]
             if _usable(name, config, self._options.get(name, {})):

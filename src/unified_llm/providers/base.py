@@ -24,7 +24,7 @@ __all__ = ["LLMProvider", "WireProvider"]
 _ELSEWHERE = {
     "embeddings": "embed with another provider: UnifiedLLM(..., embed_model='local:')",
     "token counting": "exact=False estimates it; after a call, response.usage has the real figures",
-    "a list of models": "name the model: model='...'",
+    "list of models": "name the model: model='...'",
 }
 
 
@@ -65,7 +65,7 @@ class LLMProvider(ABC):
 
     def list_models(self) -> list[ModelInfo]:
         """The models this provider offers now."""
-        raise self._cannot("a list of models")
+        raise self._cannot("list of models")
 
     async def list_models_async(self) -> list[ModelInfo]:
         """`list_models`, without blocking the event loop."""
@@ -257,7 +257,7 @@ class WireProvider(LLMProvider):
 
     def list_models(self) -> list[ModelInfo]:
         if self.models_codec is None:
-            raise self._cannot("a list of models")
+            raise self._cannot("list of models")
         models: list[ModelInfo] = []
         call: WireCall | None = self.models_codec.encode(self.context)
         try:
@@ -273,7 +273,7 @@ class WireProvider(LLMProvider):
 
     async def list_models_async(self) -> list[ModelInfo]:
         if self.models_codec is None:
-            raise self._cannot("a list of models")
+            raise self._cannot("list of models")
         models: list[ModelInfo] = []
         call: WireCall | None = self.models_codec.encode(self.context)
         try:

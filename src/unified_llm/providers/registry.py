@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from inspect import Parameter, signature
 from typing import Any
 
-from unified_llm.errors import ConfigurationError, UnknownProviderError
+from unified_llm.errors import ConfigurationError, UnifiedLLMError, UnknownProviderError
 from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.guard import require_allowed
+from unified_llm.providers.plugins import load_plugin, plugins
+from unified_llm.requests import nearest
 
 __all__ = ["PROVIDER_CONFIGS", "ProviderConfig", "canonical_name", "create_provider", "register_provider"]
 
@@ -275,8 +278,6 @@ ALIASES: dict[str, str] = {
     "lollms_webui": "lollms-webui",
 }
 
-_GROUP = "unified_llm.providers"
-
 
 def register_provider(name: str, factory: ProviderConfig | Callable[..., LLMProvider] | str, *aliases: str) -> None:
     """Add a provider for this process, or replace one. `factory` may be an `LLMProvider` subclass."""
@@ -286,30 +287,29 @@ def register_provider(name: str, factory: ProviderConfig | Callable[..., LLMProv
 
 
 def canonical_name(name: str) -> str | None:
-    """The registered name of `name` (case and aliases resolved, entry points included), or None."""
+    """The registered name of `name` (case and aliases resolved, entry points included), or None.
+
+    Raises:
+        ConfigurationError: an installed package offers that provider, and cannot be imported.
+    """
     lowered = name.strip().lower()
     lowered = ALIASES.get(lowered, lowered)
-    if lowered in PROVIDER_CONFIGS or _load_entry_point(lowered):
-        return lowered
-    return None
+    if lowered not in PROVIDER_CONFIGS:
+        entry = plugins().get(lowered)
+        if entry is None:
+            return None
+        register_provider(lowered, load_plugin(entry))
+    return lowered
 
 
 def provider_names() -> tuple[str, ...]:
     """Every known provider name, built in or installed."""
-    return tuple(PROVIDER_CONFIGS) + tuple(e.name for e in entry_points(group=_GROUP) if e.name not in PROVIDER_CONFIGS)
-
-
-def _load_entry_point(name: str) -> bool:
-    for entry in entry_points(group=_GROUP, name=name):
-        loaded = entry.load()
-        register_provider(name, loaded)
-        return True
-    return False
+    return (*PROVIDER_CONFIGS, *(name for name in plugins() if name not in PROVIDER_CONFIGS))
 
 
 def unknown_provider(name: str) -> UnknownProviderError:
     """The error for a name nobody registered, with the nearest known one."""
-    close = get_close_matches(name.lower(), [*PROVIDER_CONFIGS, *ALIASES], n=1)
+    close = get_close_matches(name.lower(), [*provider_names(), *ALIASES], n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     return UnknownProviderError(
         f"unknown provider {name!r}",
@@ -336,8 +336,35 @@ def create_provider(name: str, **options: Any) -> LLMProvider:
     if getattr(factory, "serves_many_names", False):
         options["name"] = canonical
     try:
-        return factory(**options)  # type: ignore[operator]  # a class or callable by now
+        provider = factory(**options)
     except TypeError as exc:
-        if "unexpected keyword argument" in str(exc):
-            raise ConfigurationError(f"{canonical}: {exc}", provider=canonical, hint="check the option's name") from exc
+        unknown = _unknown_option(canonical, factory, options, str(exc))
+        if unknown is None:
+            raise
+        raise unknown from exc
+    except UnifiedLLMError as exc:
+        exc.with_context(provider=canonical)
         raise
+    if not isinstance(provider, LLMProvider):
+        raise ConfigurationError(
+            f"the factory of {canonical!r} made a {type(provider).__name__}, which is no LLMProvider",
+            provider=canonical,
+            hint="register a subclass of unified_llm.LLMProvider, or a callable that returns an instance of one",
+        )
+    return provider
+
+
+def _unknown_option(
+    provider: str, factory: Callable[..., Any], options: Mapping[str, Any], text: str
+) -> ConfigurationError | None:
+    """The error for an option the constructor does not have; None when its TypeError is about something else."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", text)
+    if found is None or found[1] not in options:
+        return None
+    kinds = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    known = [p.name for p in signature(factory).parameters.values() if p.kind in kinds and p.name != "name"]
+    return ConfigurationError(
+        f"{provider} has no option {found[1]!r}",
+        provider=provider,
+        hint=" ".join(filter(None, (nearest(found[1], known), f"its options: {', '.join(known) or 'none'}"))),
+    )
