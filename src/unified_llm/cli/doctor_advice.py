@@ -9,6 +9,8 @@ from unified_llm.detection import Detection
 
 __all__ = ["next_steps", "problems"]
 
+_SMALL_MODEL = "Qwen/Qwen3-0.6B-GGUF"  # 0.6 GB: a first model that every machine can run
+
 
 def problems(report: Report) -> list[str]:
     """What does not work although it was set up, and that no model can answer; an empty list when all is well."""
@@ -48,13 +50,13 @@ def next_steps(report: Report) -> list[str]:
 def _ways_to_a_model(report: Report) -> list[str]:
     """The three ways to a first model, shortest first."""
     local = [] if installed("xllamacpp") else ['pip install "unified-llm[local]"']
-    pull = " && ".join([*local, "unified-llm models pull REPO[:FILE]"])
+    pull = " && ".join([*local, f"unified-llm models pull {_SMALL_MODEL}"])
     return [
         *_running_but_not_chosen(report, report.auto),
         "Claude: export ANTHROPIC_API_KEY=... (a key from https://platform.claude.com)"
         + ("" if installed("anthropic") else ' and pip install "unified-llm[claude]"'),
         "LM Studio: start its server (the Developer tab, or: lms server start)",
-        f"on this machine, without a server: {pull}",
+        f"on this machine, without a server: {pull}  (0.6 GB)",
     ]
 
 
