@@ -10,17 +10,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from unified_llm._optional import require
-from unified_llm.credentials import Secret
-from unified_llm.drivers.anthropic_failures import Translator
-from unified_llm.drivers.anthropic_routes import Route, direct, pipeline, timeout_of
+from unified_llm.drivers.anthropic_clients import SDK, Home, Line, SDKSettings
+from unified_llm.drivers.anthropic_replies import Reading, SDKAsyncReplyStream, SDKReplyStream
 from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
@@ -82,13 +78,17 @@ class AnthropicSDKDriver:
     def _seconds(self, call: WireCall) -> float | None:
         return self.settings.timeout if call.timeout is None else call.timeout
 
+    def _reading(self, call: WireCall) -> Callable[[], Reading]:
+        """How to read the answer to `call`; the SDK is known by the time it is asked."""
+        return lambda: Reading(self._sdk, self._seconds(call))
+
     def send(self, call: WireCall) -> WireReply:
         """See `Driver.send`."""
         return _reply(self._exchange(call, stream=False))
 
     def open(self, call: WireCall) -> SDKReplyStream:
         """See `Driver.open`."""
-        return SDKReplyStream(self, call)
+        return SDKReplyStream(lambda: self._exchange(call, stream=True), self._reading(call))
 
     # -- async --------------------------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class AnthropicSDKDriver:
 
     def open_async(self, call: WireCall) -> SDKAsyncReplyStream:
         """See `Driver.open_async`."""
-        return SDKAsyncReplyStream(self, call)
+        return SDKAsyncReplyStream(lambda: self._exchange_async(call, stream=True), self._reading(call))
 
     # -- life ---------------------------------------------------------------------------------------------------
 
