@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from langchain_unified_llm.connections import with_provider
 from langchain_unified_llm.settings import warn_unknown
 from langchain_unified_llm.tool_binding import neutral_choice
@@ -76,7 +78,7 @@ def call_options(
     if model.fallbacks:
         options["fallbacks"] = tuple(model.fallbacks)
     if model.extra_headers:
-        options["extra_headers"] = {k: v.get_secret_value() for k, v in model.extra_headers.items()}
+        options["extra_headers"] = {k: _shown(v) for k, v in model.extra_headers.items()}
     for name, value in arguments.items():
         if name in _CORE_OPTIONS:
             options[name] = value
@@ -89,6 +91,10 @@ def call_options(
         warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES], stacklevel=6)
     config = ModelConfig(with_provider(reference, model.provider, model.base_url), **options)
     return config, tools or None
+
+
+def _shown(value: SecretStr | str) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _lifetime(cache_control: object) -> bool | str:

@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_unified_llm._version import __version__
@@ -60,10 +60,10 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     provider_options: dict[str, dict[str, Any]] | None = None
     """``{provider: {option: value}}``, sent as they are, and only to that provider."""
 
-    extra_headers: dict[str, SecretStr] | None = Field(
+    extra_headers: dict[str, SecretStr | str] | None = Field(
         default=None, exclude=True, repr=False, validation_alias=AliasChoices("extra_headers", "default_headers")
     )
-    """Added to every HTTP request."""
+    """Added to every HTTP request; the values are kept as `SecretStr`."""
 
     extra_body: dict[str, Any] | None = None
     """Added to the body of every request, as it is."""
@@ -85,6 +85,11 @@ class ChatSettings(ConnectedModel, BaseChatModel):
 
     streaming: bool = False
     """Stream inside `invoke` too, so that callbacks see tokens."""
+
+    @field_validator("extra_headers")
+    @classmethod
+    def _hide_headers(cls, value: dict[str, SecretStr | str] | None) -> dict[str, SecretStr | str] | None:
+        return {k: SecretStr(v) if isinstance(v, str) else v for k, v in value.items()} if value else value
 
     @model_validator(mode="after")
     def _set_langchain_unified_llm_version(self) -> Self:

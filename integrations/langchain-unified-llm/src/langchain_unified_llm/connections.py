@@ -82,6 +82,11 @@ class Connections:
         with self._lock:
             return list(self._clients.values())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Connections)  # not a setting: models that differ in nothing else are equal
+
+    __hash__ = object.__hash__
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 

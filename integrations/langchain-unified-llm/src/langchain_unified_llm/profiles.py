@@ -57,9 +57,10 @@ def find_model(models: Iterable[ModelInfo], name: str | None) -> ModelInfo | Non
 
 
 class LiveProfile(dict[str, Any]):
-    """A dictionary that fills itself when somebody looks into it. Copies and pickles of it are plain dictionaries.
+    """A dictionary that fills itself when somebody looks something up in it. Pickles of it are plain dictionaries.
 
     Until `arm` is called it stays empty: pydantic and langchain-core look into it while a model is constructed.
+    Showing it, comparing it and asking whether it is empty tell what is known so far.
     """
 
     def __init__(self, load: Callable[[], Mapping[str, Any]]) -> None:
@@ -102,11 +103,9 @@ class LiveProfile(dict[str, Any]):
         self._look()
         return super().__len__()
 
-    def __eq__(self, other: object) -> bool:
-        self._look()
-        return super().__eq__(other)
-
-    __hash__ = None
+    def __bool__(self) -> bool:
+        # Whether something is known already: LangChain asks this of every field when it shows or traces a model.
+        return bool(dict(super().items()))
 
     def keys(self) -> Any:
         self._look()
