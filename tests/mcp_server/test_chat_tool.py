@@ -183,3 +183,39 @@ async def test_only_the_tools_allowed_are_offered_and_callable(era: str) -> None
         assert [tool["name"] for tool in await client.tools()] == ["embed", "list_models"]
         with pytest.raises(MCPError):
             await client.session.call_tool("chat", {"prompt": "x"})
+
+
+def nested(depth: int) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "object"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"x": schema}}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "array"}, "type object"),
+        ({}, "type object"),
+        ({"type": "object", "properties": {"x": {"$ref": "http://169.254.169.254/x"}}}, "another document"),
+        ({"type": "object", "properties": {"x": {"items": [{"$ref": "file:///etc/passwd"}]}}}, "another document"),
+        (nested(20), "deeper"),
+        ({"type": "object", "description": "x" * 70_000}, "larger"),
+    ],
+)
+async def test_a_schema_that_is_too_much_or_looks_elsewhere_is_refused(
+    era: str, schema: dict[str, object], said: str
+) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider), era) as client:
+        result = await client.call("chat", prompt="x", response_schema=schema)
+    assert result.error["category"] == "invalid_arguments"
+    assert said in result.text
+    assert provider.requests == []
+
+
+async def test_an_answer_that_does_not_follow_the_schema_is_an_error_that_shows_it(era: str) -> None:
+    async with in_memory(serve(ProbeProvider("I would rather not")), era) as client:
+        result = await client.call("chat", prompt="x", response_schema={"type": "object"})
+    assert result.error["category"] == "structured_output"
+    assert "I would rather not" in result.text

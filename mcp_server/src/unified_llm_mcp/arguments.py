@@ -55,7 +55,7 @@ class ChatArguments(Arguments):
     messages: Annotated[list[Turn], _JSON] = Field([], description="Earlier turns, oldest first, placed before prompt.")
     conversation_id: str = Field(
         "",
-        description="'new' starts a conversation, an id from an earlier result continues it (kept 24 h).",
+        description="'new' starts a conversation, an id from an earlier result continues it (kept {conversation_ttl}).",
     )
     attachments: Annotated[list[str], _JSON] = Field(
         [],

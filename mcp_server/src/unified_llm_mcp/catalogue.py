@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from unified_llm import ModelInfo, UnifiedLLM
-from unified_llm.errors import UnifiedLLMError
-from unified_llm_mcp.settings import Settings
+from unified_llm.errors import APIConnectionError, UnifiedLLMError
+from unified_llm.providers.registry import PROVIDER_CONFIGS
+from unified_llm_mcp.settings import Settings, is_loopback
 
-__all__ = ["ModelCatalogue", "Models"]
+__all__ = ["NOT_RUNNING", "ModelCatalogue", "Models"]
+
+NOT_RUNNING = "not running"
 
 logger = logging.getLogger("unified_llm_mcp")
 
@@ -76,7 +81,7 @@ class ModelCatalogue:
         try:
             return await self._ask(name)
         except UnifiedLLMError as error:
-            return f"{error.message} ({error.hint})" if error.hint else error.message
+            return _why(name, error)
         except TimeoutError:
             return f"did not answer within {self._settings.provider_timeout:g} s"
         except Exception:
@@ -92,6 +97,16 @@ class ModelCatalogue:
             models = tuple(await self._client.list_models_async(name))
         self._known[name] = (self._clock(), models)
         return models
+
+
+def _why(name: str, error: UnifiedLLMError) -> str:
+    """Why a provider could not be asked. That a server nobody configured does not run is no news worth a sentence."""
+    config = PROVIDER_CONFIGS.get(name)
+    if isinstance(error, APIConnectionError) and config is not None:
+        configured = config.base_url_env is not None and os.environ.get(config.base_url_env)
+        if not configured and is_loopback(urlsplit(config.base_url or "").hostname or ""):
+            return NOT_RUNNING
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _log_failure(task: asyncio.Task[Models]) -> None:

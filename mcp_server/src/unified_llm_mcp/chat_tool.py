@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from unified_llm import ChatResponse, Message, Part, Text, TextDelta
@@ -13,6 +12,7 @@ from unified_llm_mcp.arguments import ChatArguments, GetResponseArguments
 from unified_llm_mcp.attachments import read_attachments
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.progress import follow
+from unified_llm_mcp.response_schema import response_format
 from unified_llm_mcp.results import compact, fitting, tool_result
 from unified_llm_mcp.runs import Run
 from unified_llm_mcp.state import ChatRun, Conversation, ServerState
@@ -131,22 +131,10 @@ def _options(state: ServerState, arguments: ChatArguments) -> tuple[dict[str, An
         model=arguments.model or state.settings.model,
         max_tokens=max_tokens,
         temperature=arguments.temperature,
-        response_format=_response_format(arguments.response_schema),
+        response_format=response_format(arguments.response_schema),
         timeout=state.settings.timeout,
     )
     return options, notes
-
-
-def _response_format(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if schema is None:
-        return None
-    if schema.get("type") != "object":
-        raise ToolCallError(
-            "invalid_arguments",
-            "response_schema must be a JSON Schema with type object",
-            hint='wrap other values: {"type": "object", "properties": {"value": ...}, "required": ["value"]}',
-        )
-    return {"type": "json_schema", "json_schema": {"name": "response", "schema": dict(schema)}}
 
 
 def chat_result(state: ServerState, started: ChatRun) -> dict[str, Any]:

@@ -28,8 +28,13 @@ _SETTINGS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0, 2 for wrong arguments, 128 plus the number of a signal."""
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
     try:
+        if given and given[0] in ("install", "check"):
+            from unified_llm_mcp.commands import COMMANDS
+
+            return COMMANDS[given[0]](given[1:])
+        arguments = _parser().parse_args(given)
         return _serve_http(arguments) if arguments.http else _serve_stdio(arguments)
     except UnifiedLLMError as error:
         print(error, file=sys.stderr)  # noqa: T201  # a command talks to its user
@@ -38,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="unified-llm-mcp", description="MCP server: any language model as tools, over stdio or streamable HTTP."
+        prog="unified-llm-mcp",
+        description="MCP server: any language model as tools, over standard input and output or streamable HTTP.",
+        epilog="commands: `unified-llm-mcp install --help` adds it to a client; `unified-llm-mcp check` tries it.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])

@@ -7,7 +7,7 @@ from typing import Any
 from unified_llm import ModelInfo
 from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.arguments import ListModelsArguments
-from unified_llm_mcp.catalogue import Models
+from unified_llm_mcp.catalogue import NOT_RUNNING, Models
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.results import compact, tool_result
 from unified_llm_mcp.state import ServerState
@@ -72,7 +72,10 @@ def _text(structured: dict[str, Any], found: Models) -> str:
     lines = [_line(entry) for entry in structured["models"]] or ["No model matches."]
     if "next_cursor" in structured:
         lines.append(f"... {structured['total']} in all; next_cursor {structured['next_cursor']}")
-    lines += [f"{provider} could not be asked: {why}" for provider, why in found.errors.items()]
+    idle = [provider for provider, why in found.errors.items() if why == NOT_RUNNING]
+    lines += [f"{provider} could not be asked: {why}" for provider, why in found.errors.items() if provider not in idle]
+    if idle:
+        lines.append(f"Not running on this machine: {', '.join(idle)}")
     return "\n".join(lines)
 
 

@@ -147,7 +147,7 @@ def _tools(state: ServerState) -> list[ToolSpec]:
             get_response,
             GetResponseArguments,
             "Get a running answer",
-            "Wait for the answer of a chat that returned status running. Answers are kept for 1 h.",
+            "Wait for the answer of a chat that returned status running. Answers are kept for {result_ttl}.",
             CHAT_OUTPUT,
             open_world=False,
         ),
@@ -181,7 +181,21 @@ def _spec(
     }
     if meta:
         definition["_meta"] = meta
-    return ToolSpec(definition, _guarded(state, tool, arguments))
+    return ToolSpec(_with_lifetimes(definition, state.settings), _guarded(state, tool, arguments))
+
+
+def _with_lifetimes(definition: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The definition with the lifetimes of the settings in its descriptions, where the model reads them."""
+    lifetimes = {f"{{{name}}}": _duration(getattr(settings, name)) for name in ("conversation_ttl", "result_ttl")}
+    for described in (definition, *definition["inputSchema"]["properties"].values()):
+        for mark, lifetime in lifetimes.items():
+            if "description" in described:
+                described["description"] = described["description"].replace(mark, lifetime)
+    return definition
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"
 
 
 def _guarded(
