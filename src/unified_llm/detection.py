@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -82,21 +87,36 @@ def lmstudio_answers(base_url: str, *, seconds: float = PROBE_SECONDS) -> bool:
     """Whether an OpenAI-style models list comes from `base_url` within `seconds` (401 counts: it is there)."""
     parts = urlsplit(base_url)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    end = time.monotonic() + seconds
     try:
-        connection = connect(parts.hostname or "", parts.port, timeout=seconds / 2)
-        try:
-            connection.request("GET", f"{parts.path.rstrip('/')}/models", headers={"accept": "application/json"})
-            reply = connection.getresponse()
-            body = reply.read(1_000_000)
-        finally:
-            connection.close()
+        with closing(connect(parts.hostname or "", parts.port, timeout=seconds)) as connection:
+            connection.connect()
+            with _ended_at(end, connection.sock):
+                connection.request("GET", f"{parts.path.rstrip('/')}/models", headers={"accept": "application/json"})
+                reply = connection.getresponse()
+                answer = _json.loads(reply.read(1_000_000))
     except (OSError, http.client.HTTPException, ValueError):
-        return False  # nothing there, or nothing that speaks HTTP: the question was only whether it answers
-    try:
-        answer = _json.loads(body)
-    except ValueError:
-        return False
+        return False  # nothing there, or nothing that speaks HTTP and JSON: the question was only whether it answers
     return isinstance(answer, dict) and ("data" in answer or reply.status == 401)
+
+
+@contextmanager
+def _ended_at(end: float, connection: socket.socket) -> Iterator[None]:
+    """Shut `connection` down at `end` (monotonic seconds): a socket's own timeout starts again with every byte."""
+    timer = threading.Timer(max(end - time.monotonic(), 0), _shut_down, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):  # the other side was faster
+        # The plain socket's method: that of a TLS socket takes its state away under the reading thread.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _local_models() -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from testkit.openai_double import Fail, OpenAIDouble
 from testkit.openai_wire import ask
-from unified_llm.errors import AuthenticationError, ConfigurationError
+from unified_llm.errors import APIConnectionError, AuthenticationError, ConfigurationError
 from unified_llm.providers.lmstudio import LMStudioProvider
 
 Doubles = Callable[..., OpenAIDouble]
@@ -106,3 +106,12 @@ def test_the_native_api_sits_next_to_the_other_one(given: str, chat: str) -> Non
     provider = LMStudioProvider(base_url=f"http://127.0.0.1:1234{given}")
     assert provider.base_url == f"http://127.0.0.1:1234{chat}"
     assert provider._native.base_url == f"http://127.0.0.1:1234{chat.removesuffix('/v1')}"
+
+
+async def test_a_list_nobody_answers_is_an_error_of_lm_studio() -> None:
+    provider = LMStudioProvider(base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(APIConnectionError, match="provider lmstudio"):
+        provider.list_models()
+    with pytest.raises(APIConnectionError, match="provider lmstudio"):
+        await provider.list_models_async()
+    await provider.aclose()

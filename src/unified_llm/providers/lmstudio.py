@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from unified_llm import _json
 from unified_llm.codecs.openai_models import read_models
 from unified_llm.drivers.http import HTTPDriver
+from unified_llm.errors import UnifiedLLMError
 from unified_llm.profiles import Profile
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.responses import ModelInfo
@@ -70,18 +71,26 @@ class LMStudioProvider(OpenAICompatibleProvider):
 
     def list_models(self) -> list[ModelInfo]:
         """The models on disk with what LM Studio knows of them; on old versions, their ids."""
-        for call in self._list_calls():
-            models = self._read(self._native.send(call))
-            if models is not None:
-                return models
+        try:
+            for call in self._list_calls():
+                models = self._read(self._native.send(call))
+                if models is not None:
+                    return models
+        except UnifiedLLMError as exc:
+            exc.with_context(provider=self.name)
+            raise
         return super().list_models()
 
     async def list_models_async(self) -> list[ModelInfo]:
         """`list_models`, without blocking the event loop."""
-        for call in self._list_calls():
-            models = self._read(await self._native.send_async(call))
-            if models is not None:
-                return models
+        try:
+            for call in self._list_calls():
+                models = self._read(await self._native.send_async(call))
+                if models is not None:
+                    return models
+        except UnifiedLLMError as exc:
+            exc.with_context(provider=self.name)
+            raise
         return await super().list_models_async()
 
     def _list_calls(self) -> Iterator[WireCall]:
