@@ -151,12 +151,30 @@ class Terminal:
 
     def wait_for(self, text: str, seconds: float = 20.0) -> str:
         """Wait until `text` appears after what was waited for before; returns everything up to its end."""
+        if not self.shows(text, seconds):
+            raise AssertionError(f"{text!r} did not appear; the screen shows: {self.seen!r}")
+        before, found, self.seen = self.seen.partition(text)
+        return before + found
+
+    def shows(self, text: str, seconds: float) -> bool:
+        """Whether `text` appears within `seconds`; what was seen stays seen."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             if not self._read(deadline - time.monotonic()):
-                raise AssertionError(f"{text!r} did not appear; the screen shows: {self.seen!r}")
-        before, found, self.seen = self.seen.partition(text)
-        return before + found
+                return False
+        return True
+
+    def press_until(self, key: str, text: str) -> None:
+        """Press `key` until `text` appears.
+
+        A signal that comes just before readline starts to wait is seen with the next one only: Python looks at
+        signals after the wait, not before it.
+        """
+        for _ in range(20):
+            self.type(key)
+            if self.shows(text, 1.0):
+                break
+        self.wait_for(text)
 
     def wait_end(self, seconds: float = 20.0) -> int:
         """Wait until the process has ended; returns its exit code. The rest of its output is in `seen`."""
