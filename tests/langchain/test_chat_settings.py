@@ -141,8 +141,9 @@ def test_wrong_values_fail_at_construction_without_showing_them(fields: dict[str
 
 
 def test_an_unknown_parameter_warns_with_the_nearest_name_and_not_with_its_value() -> None:
+    misspelt: dict[str, Any] = {"model": "offline", "temprature": KEY}
     with pytest.warns(UserWarning, match="'temprature'.*did you mean 'temperature'") as caught:
-        ChatUnifiedLLM(model="offline", temprature=KEY)
+        ChatUnifiedLLM(**misspelt)
     assert KEY not in str([str(w.message) for w in caught])
 
 
