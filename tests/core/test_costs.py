@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import genai_prices
@@ -242,3 +243,15 @@ def test_a_call_does_not_wait_for_the_price_list() -> None:
         "assert 'genai_prices' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+
+
+def test_calls_that_wait_to_be_counted_are_counted_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unified_llm.costs.ledger.MOST_WAITING", 3)
+    llm = priced(*[Reply("hi", usage=USAGE)] * 5)
+    for _ in range(5):
+        llm.chat("x")
+    for thread in threading.enumerate():
+        if thread.name == "unified_llm usage":
+            thread.join()
+    assert len(llm.usage._waiting) == 2
+    assert llm.usage.total().calls == 5

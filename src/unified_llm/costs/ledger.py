@@ -11,7 +11,8 @@ from unified_llm.responses import ChatResponse, Embeddings, Usage
 
 __all__ = ["Ledger", "Totals", "UsageRecord"]
 
-MOST_WAITING = 4096
+MOST_WAITING = 16_384
+"""Calls that may wait to be counted (some 8 MB); then a thread counts them, as it may have to load the price list."""
 _Key = tuple[str, str | None, str | None]
 
 
@@ -94,9 +95,9 @@ class Ledger:
         key = (response.provider or info.provider, info.model or response.model, info.label)
         with self._lock:
             self._waiting.append((key, response.usage, response.unlooked_cost))
-            full = len(self._waiting) >= MOST_WAITING
+            full = len(self._waiting) == MOST_WAITING
         if full:
-            self._settle()
+            threading.Thread(target=self._settle, name="unified_llm usage", daemon=True).start()
 
     def _settle(self) -> None:
         """Count the calls that wait for it."""
