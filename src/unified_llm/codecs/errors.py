@@ -128,7 +128,7 @@ def _error(
         request_id=request_id_of(headers) or _request_id_in(body),
         retry_after=retry_delay_in_body(complaint.detail) if wait is None else wait,
         body=_masked(body, secrets),
-        headers={k: v for k, v in headers.items() if k != "set-cookie"} or None,
+        headers={k: redact(v, *secrets) for k, v in headers.items() if k != "set-cookie"} or None,
     )
 
 
