@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
@@ -366,7 +366,7 @@ class UnifiedLLM:
         if step.seconds_left is None:
             return request
         bounds = (request.config.timeout, self._timeout, step.seconds_left)
-        return replace(request, config=request.config.merge(timeout=min(b for b in bounds if b is not None)))
+        return replace(request, config=_with_timeout(request.config, min(b for b in bounds if b is not None)))
 
     def _finish(self, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
@@ -639,6 +639,18 @@ def retry_policy(retry: RetryPolicy | None, max_retries: int | None, deadline: f
         max_retries=base.max_retries if max_retries is None else max_retries,
         deadline=base.deadline if deadline is None else deadline,
     )
+
+
+_OPTIONS = tuple(f.name for f in fields(ModelConfig))
+
+
+def _with_timeout(config: ModelConfig, seconds: float) -> ModelConfig:
+    """A copy with another timeout. Merging would check every option again, for each attempt."""
+    other = object.__new__(ModelConfig)
+    for name in _OPTIONS:
+        object.__setattr__(other, name, getattr(config, name))
+    object.__setattr__(other, "timeout", seconds)
+    return other
 
 
 def _retry_of(settings: ModelConfig) -> dict[str, Any]:

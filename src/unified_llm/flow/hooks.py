@@ -96,7 +96,7 @@ class HookList:
         for method in self._named(name):
             try:
                 result = method(*args)
-                if inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     _run(result)
             except Exception as exc:  # somebody else's code must not break the call
                 if name == "before_call":
@@ -108,7 +108,7 @@ class HookList:
         for method in self._named(name):
             try:
                 result = method(*args)
-                if inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     await result
             except Exception as exc:  # as above
                 if name == "before_call":
