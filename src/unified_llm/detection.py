@@ -16,7 +16,7 @@ from unified_llm import _json
 from unified_llm.credentials import CHAIN, KeyringSource, find_key
 from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
 
-__all__ = ["Detection", "detect", "lmstudio_answers", "split_model_ref"]
+__all__ = ["Detection", "detect", "given_provider", "lmstudio_answers", "split_model_ref"]
 
 PROBE_SECONDS = 0.3
 
@@ -42,6 +42,19 @@ def split_model_ref(ref: str | None) -> tuple[str | None, str | None]:
     if colon and (name := canonical_name(prefix)) is not None:
         return name, rest or None
     return None, ref
+
+
+def given_provider(provider: str = "auto", model: str | None = None, base_url: str | None = None) -> str | None:
+    """The provider that these arguments of `UnifiedLLM` stand for; None when it would be detected. Asks nobody.
+
+    A name that nobody registered comes back as it is: using it raises `UnknownProviderError`.
+    """
+    named, _ = split_model_ref(model)
+    if named is not None:
+        return named
+    if provider != "auto":
+        return canonical_name(provider) or provider
+    return "openai-compatible" if base_url else None
 
 
 def detect() -> Detection:
