@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Self, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -97,6 +98,20 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         if isinstance(self.profile, LiveProfile):
             self.profile.arm()
         return self
+
+    @override
+    def to_json(self) -> Any:
+        with self._profile_asleep():
+            return super().to_json()
+
+    @override
+    def __repr_args__(self) -> Any:
+        with self._profile_asleep():
+            return list(super().__repr_args__())
+
+    def _profile_asleep(self) -> AbstractContextManager[None]:
+        profile = self.__dict__.get("profile")
+        return profile.asleep() if isinstance(profile, LiveProfile) else nullcontext()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)

@@ -25,15 +25,9 @@ def provider_of(reference: str | None, provider: str, base_url: str | None) -> s
 
     None means that the core decides at the first call (see `unified_llm.detection.detect`).
     """
-    from unified_llm.detection import split_model_ref
-    from unified_llm.providers.registry import canonical_name
+    from unified_llm.detection import given_provider
 
-    named, _ = split_model_ref(with_provider(reference, provider, base_url))
-    if named is not None:
-        return named
-    if provider != "auto":
-        return canonical_name(provider) or provider
-    return "openai-compatible" if base_url else None
+    return given_provider(provider, with_provider(reference, provider, base_url), base_url)
 
 
 def with_provider(reference: str | None, provider: str, base_url: str | None) -> str | None:

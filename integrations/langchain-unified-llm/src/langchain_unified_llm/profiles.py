@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.language_models.model_profile import ModelProfile
@@ -60,7 +61,7 @@ class LiveProfile(dict[str, Any]):
     """A dictionary that fills itself when somebody looks something up in it. Pickles of it are plain dictionaries.
 
     Until `arm` is called it stays empty: pydantic and langchain-core look into it while a model is constructed.
-    Showing it, comparing it and asking whether it is empty tell what is known so far.
+    Showing and comparing it tell what is known so far.
     """
 
     def __init__(self, load: Callable[[], Mapping[str, Any]]) -> None:
@@ -104,8 +105,16 @@ class LiveProfile(dict[str, Any]):
         return super().__len__()
 
     def __bool__(self) -> bool:
-        # Whether something is known already: LangChain asks this of every field when it shows or traces a model.
-        return bool(dict(super().items()))
+        return len(self) > 0
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Looks inside this context load nothing: LangChain looks into every field when it shows or traces a model."""
+        armed, self._armed = self._armed, False
+        try:
+            yield
+        finally:
+            self._armed = armed
 
     def keys(self) -> Any:
         self._look()

@@ -33,18 +33,20 @@ def register(name: str = "unified") -> list[str]:
     except ImportError as exc:
         missing = MissingDependencyError("register() needs the package 'langchain'", hint="pip install langchain")
         raise translate(missing) from exc
+    # init_chat_model looks the name up as it was written before the colon, or with "_" for "-" as model_provider=.
+    names = {name.lower(), name.lower().replace("-", "_")}
     places = {
         "init_chat_model": (chat_models, "ChatUnifiedLLM"),
         "init_embeddings": (embeddings, "UnifiedLLMEmbeddings"),
     }
-    return [function for function, (module, cls) in places.items() if _add(module, name, cls)]
+    return [function for function, (module, cls) in places.items() if _add(module, names, cls)]
 
 
-def _add(module: Any, name: str, cls: str) -> bool:
+def _add(module: Any, names: set[str], cls: str) -> bool:
     providers = getattr(module, "_BUILTIN_PROVIDERS", None)
     if not isinstance(providers, dict):
         return False
-    providers[name] = ("langchain_unified_llm", cls, _construct)
+    providers.update(dict.fromkeys(names, ("langchain_unified_llm", cls, _construct)))
     return True
 
 

@@ -1,0 +1,79 @@
+"""Embeddings: texts, never tokens; in order, in batches, sync and async; and a retrieval chain that works offline."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.exceptions import ModelInvalidRequestError, ModelRateLimitError
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
+from testkit.openai_double import Fail, OpenAIDouble
+from unified_llm import UnifiedLLM
+from unified_llm.errors import UnifiedLLMError
+
+TEXTS = [f"text number {i}" for i in range(300)]
+
+
+async def test_vectors_come_in_the_order_of_the_texts_and_the_same_sync_and_async() -> None:
+    with OpenAIDouble("lmstudio") as double:
+        embeddings = UnifiedLLMEmbeddings(model="lmstudio:double-embed-1", base_url=double.url)
+        vectors = embeddings.embed_documents(TEXTS)
+        assert vectors == await embeddings.aembed_documents(TEXTS)
+        assert vectors[7] == embeddings.embed_query(TEXTS[7]) == await embeddings.aembed_query(TEXTS[7])
+    assert len(vectors) == 300
+    assert all(type(number) is float for number in vectors[0])
+    inputs = [request.body["input"] for request in double.requests]
+    assert all(isinstance(text, str) for batch in inputs for text in ([batch] if isinstance(batch, str) else batch))
+
+
+async def test_no_texts_ask_nobody() -> None:
+    with OpenAIDouble() as double:
+        embeddings = UnifiedLLMEmbeddings(model="openai-compatible:m", base_url=double.url)
+        assert embeddings.embed_documents([]) == await embeddings.aembed_documents([]) == []
+        assert double.requests == []
+
+
+def test_dimensions_are_asked_for_and_a_server_that_ignores_them_is_not_believed() -> None:
+    with OpenAIDouble("openai", api_key="k") as double:
+        embeddings = UnifiedLLMEmbeddings(model="openai:double-embed-1", base_url=double.url, api_key="k", dimensions=8)
+        embeddings.embed_query("x")
+    assert double.requests[-1].body["dimensions"] == 8
+
+
+async def test_errors_are_langchains_too() -> None:
+    with OpenAIDouble().script(Fail(429), Fail(429)) as double:
+        client = UnifiedLLM("openai-compatible", base_url=double.url, max_retries=0)
+        embeddings = UnifiedLLMEmbeddings(client=client, model="openai-compatible:m")
+        with pytest.raises(ModelRateLimitError):
+            embeddings.embed_query("x")
+        with pytest.raises(ModelRateLimitError):
+            await embeddings.aembed_query("x")
+    with pytest.raises(ModelInvalidRequestError) as caught:
+        UnifiedLLMEmbeddings(model="offline").embed_documents(["ok", "  "])
+    assert isinstance(caught.value, UnifiedLLMError)
+
+
+def test_a_client_may_be_shared_with_the_chat_model() -> None:
+    with UnifiedLLM("offline") as client:
+        assert UnifiedLLMEmbeddings(client=client).embed_query("x")
+        assert ChatUnifiedLLM(client=client).invoke("x").text
+
+
+async def test_a_retrieval_chain_finds_what_was_asked() -> None:
+    store = InMemoryVectorStore(UnifiedLLMEmbeddings(model="offline"))
+    facts = ["Cats sleep sixteen hours a day.", "Trains run on rails.", "Bread is baked in an oven."]
+    await store.aadd_documents([Document(fact) for fact in facts])
+    prompt = ChatPromptTemplate.from_template("Context: {context}\nQuestion: {question}")
+    retriever = store.as_retriever(search_kwargs={"k": 1})
+    chain = (
+        {"context": retriever | (lambda found: found[0].page_content), "question": RunnablePassthrough()}
+        | prompt
+        | ChatUnifiedLLM(model="offline")
+        | StrOutputParser()
+    )
+    assert "Trains run on rails." in await chain.ainvoke("Where do trains run?")
+    assert "sixteen hours" in chain.invoke("How long do cats sleep?")
