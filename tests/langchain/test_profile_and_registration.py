@@ -13,6 +13,7 @@ import pytest
 from langchain.chat_models import init_chat_model
 from langchain.embeddings import init_embeddings
 from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.load import dumps
 
 import langchain_unified_llm
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings, register
