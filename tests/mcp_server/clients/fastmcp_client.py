@@ -1,6 +1,7 @@
 """The client of fastmcp, configured as desktop programs are."""
 
-# mypy: ignore-errors  # runs in an environment of its own, with other packages
+# Runs in an environment of its own, with other packages.
+# mypy: ignore-errors
 
 import asyncio
 import json

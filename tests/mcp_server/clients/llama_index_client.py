@@ -1,6 +1,7 @@
 """A LlamaIndex application that has our server's tools through llama-index-tools-mcp."""
 
-# mypy: ignore-errors  # runs in an environment of its own, with other packages
+# Runs in an environment of its own, with other packages.
+# mypy: ignore-errors
 
 import asyncio
 import json

@@ -1,6 +1,7 @@
 """The official Python client of the 1.x line."""
 
-# mypy: ignore-errors  # runs in an environment of its own, with other packages
+# Runs in an environment of its own, with other packages.
+# mypy: ignore-errors
 
 import asyncio
 import json
