@@ -31,6 +31,7 @@ from unified_llm.stream import (
     CitationDelta,
     Finish,
     PartEnd,
+    Progress,
     StreamEvent,
     StreamStart,
     TextDelta,
@@ -208,6 +209,8 @@ class OpenAIStreamDecoder:
         self._check(value)
         if not self._started:
             self._start(value, events)
+        if isinstance(value.get("prompt_progress"), dict):
+            _tell_progress(value["prompt_progress"], events)
         choices = value.get("choices")
         if value.get("usage") or value.get("x_groq") or value.get("timings"):
             self._take_usage(value, events, tell=not choices)
@@ -335,6 +338,13 @@ def _is_json(data: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _tell_progress(progress: Mapping[str, Any], events: list[StreamEvent]) -> None:
+    """llama.cpp's ``return_progress``: prompt tokens read so far, those found in its cache included."""
+    total, processed = progress.get("total"), progress.get("processed")
+    if isinstance(total, int) and isinstance(processed, int) and total > 0:
+        events.append(Progress("prefill", min(1.0, processed / total)))
 
 
 def _then_raise(events: list[StreamEvent], error: UnifiedLLMError) -> Iterator[StreamEvent]:
