@@ -253,6 +253,13 @@ def test_options_that_mean_nothing_are_refused(option: str, value: object) -> No
         EngineOptions(**{option: value})  # type: ignore[arg-type]
 
 
+def test_in_a_server_that_embeds_python_the_engine_runs_in_the_interpreter_of_the_environment(
+    fresh: LlamaCppDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
+    assert fresh.send(chat_call(max_tokens=1)).status == 200
+
+
 def test_without_xllamacpp_the_error_names_the_extra(fresh: LlamaCppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(MissingDependencyError) as caught:

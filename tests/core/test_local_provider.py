@@ -24,6 +24,7 @@ from unified_llm import (
     LocalProvider,
     MissingDependencyError,
     ModelConfig,
+    Progress,
     StreamEnd,
     TextDelta,
     Tool,
@@ -98,6 +99,21 @@ def test_a_stream_says_the_same_as_the_whole_answer(llm: UnifiedLLM) -> None:
 async def test_an_asynchronous_stream_gives_pieces(llm: UnifiedLLM) -> None:
     pieces = [chunk async for chunk in await llm.chat_async("Hello", ModelConfig(max_tokens=20), stream=True)]
     assert "".join(pieces).strip()
+
+
+async def test_a_stream_tells_that_a_model_is_loaded_and_how_far_a_long_prompt_is_read(shelf: Path) -> None:
+    prompt, config = "words and words " * 100, ModelConfig(max_tokens=3)
+    with UnifiedLLM(LocalProvider(model_dirs=shelf, n_ctx=2048, n_threads=1, n_batch=128)) as llm:
+        first = [e async for e in llm.stream_async(prompt, config) if isinstance(e, Progress)]
+        second = [e for e in llm.stream(prompt[::-1], config) if isinstance(e, Progress)]
+    assert first[0] == Progress("load")
+    assert [e.stage for e in first[1:]] == ["prefill"] * (len(first) - 1)
+    fractions = [e.fraction or 0.0 for e in first[1:]]
+    assert fractions == sorted(fractions)
+    assert 0.0 <= fractions[0] < 0.1
+    assert fractions[-1] == 1.0
+    assert len(fractions) > 5
+    assert {e.stage for e in second} == {"prefill"}
 
 
 def test_a_stop_sequence_ends_the_answer_before_it(llm: UnifiedLLM) -> None:

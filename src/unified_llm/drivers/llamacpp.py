@@ -47,7 +47,7 @@ class LlamaCppDriver:
         self._specs: dict[tuple[str, str], EngineSpec] = {}
         self._lock = threading.Lock()
         self._user = next(_NUMBERS)
-        self._release = weakref.finalize(self, ENGINES.release, self._user)
+        self._release = weakref.finalize(self, ENGINES.release_later, self._user)
         self._release.atexit = False  # ENGINES unloads everything then
 
     def send(self, call: WireCall) -> WireReply:
@@ -97,6 +97,11 @@ class LlamaCppDriver:
     async def aclose(self) -> None:
         """`close`, in a thread: it may wait for the end of a process."""
         await asyncio.to_thread(self.close)
+
+    def is_loaded(self, name: str, kind: Literal["chat", "embedding"] = "chat") -> bool:
+        """Whether a call to the model called `name` would find it loaded. Asks nobody, reads nothing."""
+        spec = self._specs.get((name, kind))
+        return spec is not None and ENGINES.loaded(spec)
 
     def loaded(self, name: str, kind: Literal["chat", "embedding"] = "chat") -> LoadedModel:
         """The model called `name`, loaded if need be."""

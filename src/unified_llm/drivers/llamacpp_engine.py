@@ -9,6 +9,7 @@ memory at once, and takes nobody with it.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -19,8 +20,9 @@ import tempfile
 import threading
 import weakref
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO, Final, Literal
 
 from unified_llm._optional import installed
@@ -69,12 +71,13 @@ class EngineOptions:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What distinguishes one loaded model from another. `options.n_ctx` is set; `alias` is its name in answers."""
+    """What distinguishes one loaded model from another. `options.n_ctx` is set; `alias` is its name in answers, and
+    distinguishes nothing: whoever loads it first names it."""
 
     path: Path
     kind: Literal["chat", "embedding"]
     options: EngineOptions
-    alias: str
+    alias: str = field(compare=False)
     pooling: int | None = None
     mmproj: Path | None = None
 
@@ -160,6 +163,8 @@ class LoadedModel:
         answer = json.loads(line) if line else {"error": f"it ended with code {self._process.wait()}"}
         if "url" in answer:
             return str(answer["url"])
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LEAVE_SECONDS)  # by then its log is written
         raise _load_error(self.spec, answer["error"], self.last_words())
 
 
@@ -235,6 +240,8 @@ class Engines:
         self._lock = threading.Lock()
         self._models: dict[EngineSpec, Future[LoadedModel]] = {}
         self._users: dict[EngineSpec, set[int]] = {}
+        self._released: SimpleQueue[int] = SimpleQueue()
+        self._releaser: threading.Thread | None = None
 
     def get(self, spec: EngineSpec, user: int) -> Future[LoadedModel]:
         """The model of `spec`, now or once it is loaded: by one thread, however many ask for it. Does not block.
@@ -249,8 +256,24 @@ class Engines:
                 return model
             _stop(model)
             model = self._models[spec] = Future()
+            if self._releaser is None:
+                self._releaser = threading.Thread(target=self._release_all, args=(self._released,), daemon=True)
+                self._releaser.start()
         threading.Thread(target=_load, args=(spec, model), name=f"load {spec.alias}", daemon=True).start()
         return model
+
+    def loaded(self, spec: EngineSpec) -> bool:
+        """Whether the model of `spec` is there already."""
+        model = self._models.get(spec)
+        return model is not None and model.done() and _usable(model)
+
+    def release_later(self, user: int) -> None:
+        """`release` in another thread: for finalizers, which may run in the middle of anything, this class included."""
+        self._released.put(user)
+
+    def _release_all(self, released: SimpleQueue[int]) -> None:
+        while True:
+            self.release(released.get())
 
     def release(self, user: int) -> None:
         """`user` needs none of its models any more; those that nobody needs are unloaded."""

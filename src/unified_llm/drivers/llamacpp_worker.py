@@ -30,8 +30,9 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001  # the process ends here: whatever it is, the parent has to know
         answer = {"error": f"{type(exc).__name__}: {exc}"}
     print(json.dumps(answer), file=answers, flush=True)
-    if "url" in answer:
-        sys.stdin.read()
+    if "error" in answer:
+        sys.exit(1)  # in good order, because llama.cpp writes its reasons from a thread that has to finish
+    sys.stdin.read()
     os._exit(0)  # the engine's own tear-down would wait for the last of its open requests
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from unified_llm import _json
 from unified_llm._optional import installed
@@ -22,6 +23,7 @@ from unified_llm.profiles import PROFILES
 from unified_llm.providers.base import WireProvider
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import Adjustment, Capability, Embeddings, ModelInfo, Usage
+from unified_llm.stream import Progress, StreamEvent
 
 __all__ = ["WORDLLAMA", "LocalProvider"]
 
@@ -146,6 +148,23 @@ class LocalProvider(WireProvider):
             return replace(options, n_ctx=n_ctx)
         # A text to embed has to fit into one batch.
         return replace(options, n_ctx=n_ctx, n_batch=n_ctx, parallel=max(options.parallel, _EMBEDDING_PARALLEL))
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        """See `LLMProvider.stream`. A model that has to be loaded first says so with a `Progress` event."""
+        if not self.driver.is_loaded(request.model):
+            yield Progress("load")
+        yield from super().stream(request)
+
+    async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        """`stream`, without blocking the event loop."""
+        if not self.driver.is_loaded(request.model):
+            yield Progress("load")
+        events = cast("AsyncGenerator[StreamEvent, None]", super().stream_async(request))  # a generator, to be closed
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 
