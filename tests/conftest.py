@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from testkit.llama import LlamaServer
     from testkit.openai_double import OpenAIDouble
 
+_STORES = ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "XDG_CACHE_HOME")
 _FOREIGN = ("_API_KEY", "_AUTH_TOKEN", "_API_TOKEN", "_BASE_URL", "_PROXY", "_proxy")
 
 
@@ -22,12 +23,20 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder without configuration, logins or models."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test may find a real key, server address, proxy or default provider."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, empty_home: Path) -> None:
+    """No test may find a real key, server address, proxy, default provider, configuration file or model."""
     for name in list(os.environ):
-        if name.endswith(_FOREIGN) or name.startswith("UNIFIED_LLM_"):
+        if name.endswith(_FOREIGN) or name.startswith("UNIFIED_LLM_") or name in _STORES:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(empty_home))
+    monkeypatch.setenv("USERPROFILE", str(empty_home))
 
 
 @pytest.fixture
