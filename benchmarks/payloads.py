@@ -11,7 +11,7 @@ MODEL: Final = "bench-model"
 CLAUDE_MODEL: Final = "claude-sonnet-5-5"
 ANSWER: Final = "The capital of France is Paris, and it has been for most of the last thousand years."
 CHUNKS: Final = 2000
-WORD: Final = " word"
+WORDS: Final = [f" word{i % 97}" for i in range(CHUNKS)]
 VECTORS: Final = 2048
 DIMENSIONS: Final = 1536
 TEXTS: Final = [f"text number {i}" for i in range(VECTORS)]
@@ -40,6 +40,10 @@ def agent_messages() -> list[dict[str, Any]]:
         ]
     history[-1] = {"role": "user", "content": "And what about all of them together?"}
     return history
+
+
+def _rows(i: int) -> str:
+    return json.dumps({"rows": [f"row {i} {j}" for j in range(10)]})
 
 
 def tools() -> list[dict[str, Any]]:
@@ -91,7 +95,7 @@ def chat_answer() -> bytes:
 def chat_stream() -> bytes:
     """`CHUNKS` text chunks, finish, usage and the end mark."""
     first = {"role": "assistant", "content": ""}
-    deltas = [first, *({"content": WORD} for _ in range(CHUNKS))]
+    deltas = [first, *({"content": word} for word in WORDS)]
     events = [_chunk([{"index": 0, "delta": d, "logprobs": None, "finish_reason": None}]) for d in deltas]
     events.append(_chunk([{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]))
     usage = {"prompt_tokens": 14, "completion_tokens": CHUNKS, "total_tokens": CHUNKS + 14}
@@ -135,10 +139,7 @@ def claude_stream() -> bytes:
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        *(
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORD}}
-            for _ in range(CHUNKS)
-        ),
+        *({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}} for word in WORDS),
         {"type": "content_block_stop", "index": 0},
         {
             "type": "message_delta",

@@ -13,9 +13,7 @@ IMPORT = "import unified_llm"
 
 
 def _llm(url: str, **options: Any) -> UnifiedLLM:
-    return UnifiedLLM(
-        provider="openai-compatible", base_url=f"{url}/v1", model=payloads.MODEL, api_key="x", **options
-    )
+    return UnifiedLLM(provider="openai-compatible", base_url=f"{url}/v1", model=payloads.MODEL, api_key="x", **options)
 
 
 def _claude(url: str) -> UnifiedLLM:
