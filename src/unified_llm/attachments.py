@@ -95,12 +95,22 @@ def _loaded(part: _Media) -> _Media:
         return part
     if part.url is not None:
         if not part.url.startswith("data:"):
-            return part
+            return _with_scheme(part, part.url)
         data, media_type = split_data_url(part.url)
         return replace(part, data=data, url=None, media_type=part.media_type or media_type)
     path = Path(part.path or "").expanduser()
     guessed = part.media_type or mimetypes.guess_type(path.name)[0]
     return replace(part, data=_read(path), path=None, media_type=guessed)
+
+
+def _with_scheme(part: _Media, url: str) -> _Media:
+    """`part`, whose address the server will fetch. Which schemes it takes (https, gs, s3...) is its own affair."""
+    if "://" not in url:
+        kind = type(part).__name__
+        raise InvalidMessageError(
+            f"the url {url!r} of {kind} has no scheme", hint=f"for a file on this machine use {kind}(path=...)"
+        )
+    return part
 
 
 def _read(path: Path) -> bytes:

@@ -86,9 +86,9 @@ def normalize_messages(messages: object) -> tuple[Message, ...]:
         return (messages,)
     if isinstance(messages, Mapping):
         return (message_from_dict(messages),)
-    if not isinstance(messages, Iterable):
+    if not isinstance(messages, Iterable) or isinstance(messages, (bytes, bytearray)):
         raise InvalidMessageError(
-            f"messages must be a str, a list of dict or a list of Message, not {type(messages).__name__}"
+            f"messages is {type(messages).__name__}", hint="pass a str, a list of dictionaries, or a list of Message"
         )
     result = tuple(_one_message(m, i) for i, m in enumerate(messages))
     if not result:

@@ -8,6 +8,7 @@ from typing import Any
 from unified_llm.errors import InvalidMessageError, InvalidRequestError
 from unified_llm.message_formats import normalize_messages
 from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall, ToolResult
+from unified_llm.providers.registry import canonical_name
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, unknown_option
 from unified_llm.schemas import normalize_response_format
 from unified_llm.tools import ToolLike, normalize_tool_choice, normalize_tools
@@ -65,6 +66,9 @@ def prepare_chat(
     if isinstance(config, Mapping):
         config = ModelConfig(**config)
     merged = base if config is None and not options else base.merge(config, **options)
+    if merged.provider_options:
+        named = {canonical_name(name) or name: value for name, value in merged.provider_options.items()}
+        merged = merged.merge(provider_options=named)
     normal = normalize_messages(messages)
     if system:
         normal = (Message(MessageRole.SYSTEM, system), *normal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -156,11 +156,30 @@ _REST = tuple(n for n in _NAMES[5:] if n != "unknown")
 def _stops(stops: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if stops is None:
         return None
-    return (stops,) if isinstance(stops, str) else tuple(stops)
+    if isinstance(stops, str):
+        return (stops,)
+    texts = tuple(stops) if isinstance(stops, Iterable) else (stops,)
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidRequestError(f"this is no list of texts: {stops!r}", hint="pass a str, or a list of str")
+    return texts
+
+
+_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("model_name", (str,), "a text such as 'claude:claude-sonnet-5-5'"),
+    ("effort", (str,), "a text such as 'low' or 'high'"),
+    ("thinking", (bool, int), "True, False or a number of tokens"),
+    ("provider_options", (Mapping,), "a dictionary such as {'claude': {'service_tier': 'auto'}}"),
+    ("extra_headers", (Mapping,), "a dictionary of texts"),
+    ("extra_body", (Mapping,), "a dictionary"),
+)
 
 
 def _check(config: ModelConfig) -> None:
     """Refuse values that no server can take; the type errors of a web form show here, not as a 400 later."""
+    for name, kinds, what in _KINDS:
+        value = getattr(config, name)
+        if value is not None and not isinstance(value, kinds):
+            raise InvalidRequestError(f"{name} is {type(value).__name__}: {value!r}", hint=f"{name} is {what}")
     for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1), ("min_p", 0, 1)):
         value = getattr(config, name)
         if value is not None and not (

@@ -116,6 +116,10 @@ class Router:
         from_model, self.model = split_model_ref(self.model)
         if not isinstance(provider, str):
             instance = provider(**options) if isinstance(provider, type) else provider
+            if not isinstance(instance, LLMProvider):
+                raise ConfigurationError(
+                    f"provider is {type(instance).__name__}", hint="pass a name, an LLMProvider, or a subclass of it"
+                )
             self._current = instance.name or type(instance).__name__.lower()
             self._instances[self._current] = instance
             return

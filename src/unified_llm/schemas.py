@@ -159,6 +159,7 @@ def _unfit(response: ChatResponse, message: str) -> StructuredOutputError:
         message,
         provider=response.provider,
         model=response.model,
+        request_id=response.request_id,
         partial=response,
         hint="the answer was cut by max_tokens: raise it"
         if cut

@@ -11,6 +11,7 @@ from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_messages import encode_messages
 from unified_llm.codecs.openai_options import put_options
 from unified_llm.codecs.openai_tools import put_response_format, put_tools
+from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ChatRequest, ModelConfig
 from unified_llm.wire import WireCall
 
@@ -27,9 +28,16 @@ def encode_chat(request: ChatRequest, context: CodecContext) -> WireCall:
     """
     draft = Draft(request, context)
     body = chat_body(request, draft)
+    try:
+        data = _json.dumps(body)
+    except TypeError as exc:
+        raise InvalidRequestError(
+            f"the request holds a value that JSON cannot carry: {exc}",
+            hint="look at tool schemas, extra_body and provider_options",
+        ) from exc
     return WireCall(
         PATH,
-        _json.dumps(body),
+        data,
         headers=more_headers(request.config),
         stream=request.stream,
         timeout=request.config.timeout,

@@ -1,0 +1,94 @@
+"""Values of the wrong kind are errors of our tree, with a hint, before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testkit.wire_server import WireServer, json_reply
+from unified_llm import (
+    ConfigurationError,
+    File,
+    Image,
+    InvalidMessageError,
+    InvalidRequestError,
+    Message,
+    StructuredOutputError,
+    UnifiedLLM,
+)
+
+NOWHERE = "http://127.0.0.1:9/v1"
+ANSWER = {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "no JSON"}}]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": 5},
+        {"thinking": "yes"},
+        {"thinking": {"type": "enabled"}},
+        {"effort": 3},
+        {"stop": 5},
+        {"stop": [5]},
+        {"provider_options": 5},
+        {"extra_headers": [("a", "b")]},
+        {"extra_body": "x"},
+    ],
+    ids=str,
+)
+def test_an_option_of_the_wrong_kind_says_what_it_should_be(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        UnifiedLLM("offline").chat("x", **options)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("messages", [None, 5, b"bytes"], ids=str)
+def test_what_is_no_list_of_messages_is_refused_by_its_type(messages: Any) -> None:
+    with pytest.raises(InvalidMessageError, match=f"messages is {type(messages).__name__}") as caught:
+        UnifiedLLM("offline").chat(messages)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("provider", [5, object, None], ids=str)
+def test_a_provider_that_is_none_is_refused(provider: Any) -> None:
+    with pytest.raises(ConfigurationError, match="provider is") as caught:
+        UnifiedLLM(provider)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("provider", ["claude", "openai-compatible"])
+def test_a_value_json_cannot_carry_is_an_error_of_the_request(provider: str) -> None:
+    with (
+        UnifiedLLM(provider, base_url=NOWHERE, model="m", api_key="0123456789abcdef") as llm,
+        pytest.raises(InvalidRequestError, match="JSON cannot carry"),
+    ):
+        llm.chat("x", extra_body={"y": object()})
+
+
+@pytest.mark.parametrize("part", [Image(url="photo.png"), File(url="/etc/report.pdf")], ids=["image", "file"])
+def test_a_path_given_as_a_url_is_told_from_one(part: Image | File) -> None:
+    with pytest.raises(InvalidMessageError, match="has no scheme") as caught:
+        UnifiedLLM("offline").chat([Message("user", ["what?", part])])
+    assert caught.value.hint == f"for a file on this machine use {type(part).__name__}(path=...)"
+
+
+def test_provider_options_know_the_other_names_of_a_provider() -> None:
+    with (
+        WireServer(json_reply(ANSWER)) as server,
+        UnifiedLLM("llamacpp", base_url=server.url + "/v1", model="m") as llm,
+    ):
+        llm.chat("x", provider_options={"llama.cpp": {"cache_prompt": True}, "anthropic": {"service_tier": "auto"}})
+    body = server.requests[0].json()
+    assert body["cache_prompt"] is True
+    assert "service_tier" not in body
+
+
+def test_an_answer_that_does_not_fit_names_its_request() -> None:
+    with (
+        WireServer(json_reply(ANSWER, headers={"x-request-id": "req_7"})) as server,
+        UnifiedLLM("openai-compatible", base_url=server.url + "/v1", model="m") as llm,
+    ):
+        answer = llm.chat("x", response_format={"type": "object", "properties": {}})
+        with pytest.raises(StructuredOutputError, match=r"provider openai-compatible, model m, request req_7"):
+            _ = answer.parsed
