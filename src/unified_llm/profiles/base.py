@@ -65,7 +65,8 @@ class Profile:
             ("filter"); "none" means the field is not read: forced choices are dropped and recorded.
         required_word: the server's word for "some tool".
         forced_tools_while_thinking: whether a tool can be forced while the model thinks.
-        tool_id_length: exact length of alphanumeric call ids, or None when any id does; `tool_id_limit`: longest id.
+        tool_id_length: exact length of alphanumeric call ids, or None when any id does; `tool_id_limit`: longest id
+            (64 where nothing stricter is known: ids of other providers can be much longer), or None.
         tool_result_images: whether tool results may hold images (else they follow in a user message).
         foreign_call_extra: fields added to tool calls that another provider made.
 
@@ -120,7 +121,7 @@ class Profile:
     required_word: str = "required"
     forced_tools_while_thinking: bool = True
     tool_id_length: int | None = None
-    tool_id_limit: int | None = None
+    tool_id_limit: int | None = 64
     tool_result_images: bool = False
     foreign_call_extra: Mapping[str, Any] | None = field(default=None, hash=False)
 
