@@ -188,7 +188,7 @@ async def test_models_and_tokens() -> None:
         (lambda llm: llm.chat("x", tools=[weather], tool_choice=3), InvalidRequestError, "tool_choice 3"),
         (lambda llm: llm.chat("x", tools=[lambda *a: 1]), InvalidRequestError, "cannot be passed by name"),
         (lambda llm: llm.chat("x", response_format=3), InvalidRequestError, "response_format 3"),
-        (lambda llm: llm.embed(3), InvalidRequestError, "messages is int"),
+        (lambda llm: llm.embed(3), InvalidRequestError, "not int"),
         (lambda llm: llm.embed(["a", ""]), InvalidRequestError, r"texts\[1\] is empty"),
         (lambda llm: llm.embed(["a", None]), InvalidRequestError, "NoneType"),
         (lambda llm: llm.set_provider("clude"), UnknownProviderError, "did you mean 'claude'"),
