@@ -20,6 +20,7 @@ try() { # name, what to install, what to test
 
 try core "-e .[claude,local,keyring]" \
   "tests/core/test_messages.py tests/core/test_responses.py tests/core/test_client.py tests/core/test_failures.py tests/core/test_http_driver.py"
-try langchain "-e . -e integrations/langchain-unified-llm" "tests/langchain/test_messages.py"
+try langchain "-e .[claude] -e integrations/langchain-unified-llm" \
+  "tests/langchain/test_lc_to_core.py tests/langchain/test_chat_settings.py"
 try llama_index "-e .[claude] -e integrations/llama-index-llms-unified-llm" "tests/llama_index"
 try mcp "-e . -e mcp_server" "tests/mcp_server/test_chat_tool.py"
