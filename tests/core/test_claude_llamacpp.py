@@ -36,7 +36,7 @@ def llama(llama_server: LlamaServer, request: pytest.FixtureRequest) -> Iterator
 
 
 def test_a_chat_has_text_usage_and_a_finish_reason(llama: ClaudeProvider) -> None:
-    response = llama.chat(request("Hi", MODEL, max_tokens=8))
+    response = llama.chat(request("Hi", MODEL, max_tokens=8, temperature=0))
     assert response
     assert response.finish_reason == "length"
     assert response.usage.output_tokens == 8
@@ -67,7 +67,7 @@ async def test_an_async_stream_gives_the_same(llama: ClaudeProvider) -> None:
 
 
 def test_a_stop_sequence_ends_the_answer_and_is_recognised(llama: ClaudeProvider) -> None:
-    response = llama.chat(request("Hi", MODEL, max_tokens=200, stop_sequences=["e"]))
+    response = llama.chat(request("Hi", MODEL, max_tokens=200, temperature=0, stop_sequences=["e"]))
     assert "e" not in response
     assert response.finish_reason == "stop_sequence"
 
