@@ -37,7 +37,7 @@ def environment(name: str, *packages: str) -> Path:
             pytest.skip("uv makes the environments of other clients, and is not on the PATH")
         # Without the workspace's constraints: these environments exist to hold other versions.
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        install = [uv, "pip", "install", "--quiet", "--no-config", "--python", python, *packages]
+        install: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-config", "--python", python, *packages]
         subprocess.run(install, check=True, cwd=folder)
         ready.write_text("\n".join(packages), encoding="utf-8")
     return python

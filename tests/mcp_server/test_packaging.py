@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from testkit.mcp_clients import in_memory
-from unified_llm import UnifiedLLM
+from unified_llm import FinishReason, UnifiedLLM
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm_mcp import Settings, __version__, build_server
 from unified_llm_mcp.clients import CLIENTS
+from unified_llm_mcp.results import FINISH_REASONS
 from unified_llm_mcp.settings import TOOL_NAMES
 
 MEMBER = Path(__file__).parents[2] / "mcp_server"
@@ -186,3 +189,21 @@ async def test_lifetimes_in_descriptions_are_those_of_the_settings() -> None:
     conversation = tools["chat"]["inputSchema"]["properties"]["conversation_id"]["description"]
     assert "kept 30 min" in conversation
     assert "2 h" in tools["get_response"]["description"]
+
+
+def test_listing_the_tools_loads_neither_the_client_nor_a_provider() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from unified_llm_mcp import build_server\n"
+        "server = build_server()\n"
+        "asyncio.run(server.list_tools())\n"
+        "asyncio.run(server.list_resources())\n"
+        "print([m for m in ('unified_llm.client', 'unified_llm.messages', 'anthropic', 'lmstudio', 'httpcore')\n"
+        "       if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8").stdout
+    assert output == "[]\n"
+
+
+def test_the_finish_reasons_of_the_schema_are_those_of_the_library() -> None:
+    assert [reason.value for reason in FinishReason] == list(FINISH_REASONS)

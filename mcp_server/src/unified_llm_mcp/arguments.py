@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from unified_llm.requests import nearest
 from unified_llm_mcp.failures import ToolCallError
 
 __all__ = [
@@ -112,6 +111,8 @@ def parse_arguments(model: type[_A], given: dict[str, Any]) -> _A:
 
 
 def _problem(error: dict[str, Any], known: list[str]) -> str:
+    from unified_llm.requests import nearest
+
     where = ".".join(map(str, error["loc"])) or "arguments"
     if error["type"] == "extra_forbidden":
         return " ".join(filter(None, (f"unknown argument {where!r},", nearest(where, known)))).rstrip(",")

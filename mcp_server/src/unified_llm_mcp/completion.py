@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.prompts import PROMPTS
-from unified_llm_mcp.resources import TEMPLATES
-from unified_llm_mcp.state import ServerState
+from unified_llm_mcp.resource_list import TEMPLATES
 
-__all__ = ["complete"]
+if TYPE_CHECKING:
+    from unified_llm_mcp.state import ServerState
+
+__all__ = ["complete", "known"]
 
 PATIENCE = 0.3
 """Seconds to wait for the first list of models: suggestions that come later are of no use."""
 
 
-async def complete(state: ServerState, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
-    """Candidates, those that begin with `value` first; nothing for what is not ours."""
-    known = PROMPTS if kind == "ref/prompt" else {template["uriTemplate"] for template in TEMPLATES}
-    if name not in known:
-        return []
+def known(kind: str, name: str) -> bool:
+    """Whether a reference names a prompt ("ref/prompt") or a template of ours."""
+    return name in (PROMPTS if kind == "ref/prompt" else {template["uriTemplate"] for template in TEMPLATES})
+
+
+async def complete(state: ServerState, kind: str, argument: str, value: str, call: Call) -> list[str]:
+    """Candidates for an argument, those that begin with `value` first."""
     if argument == "models":
         chosen, comma, last = value.rpartition(",")
         return [f"{chosen}{comma}{found}" for found in _matching(await _model_ids(state), last.strip())]

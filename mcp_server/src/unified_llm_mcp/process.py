@@ -77,7 +77,7 @@ async def _closed(server: ModelServer) -> None:
     try:
         async with asyncio.timeout(GRACE):
             await server.aclose()
-            await server.state.client.aclose()
+            await server.aclose_client()
     except TimeoutError:
         logger.warning("closing took more than %g s; connections are dropped", GRACE)
 

@@ -1,4 +1,4 @@
-"""Resources: what the server knows, for people to attach and programs to read. Each caller sees only what is theirs."""
+"""Reading resources: what the server knows, for people and programs. Each caller sees only what is theirs."""
 
 from __future__ import annotations
 
@@ -13,83 +13,20 @@ from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm_mcp._sdk import Call, protocol_error
 from unified_llm_mcp.embed_tool import float32_bytes
 from unified_llm_mcp.models_tool import model_entry
+from unified_llm_mcp.resource_list import JSON, MARKDOWN, OCTETS, PLAIN
 from unified_llm_mcp.state import ServerState
 
-__all__ = ["TEMPLATES", "Contents", "listed", "read"]
-
-JSON = "application/json"
-MARKDOWN = "text/markdown"
-OCTETS = "application/octet-stream"
-PLAIN = "text/plain"
-MOST_CONVERSATIONS = 50
+__all__ = ["Contents", "read"]
 
 Contents = list[tuple[str | bytes, str]]
 
-_STATIC = [
-    ("llm://providers", "providers", "Providers", "Configured providers, and whether a key is set and they answer."),
-    ("llm://models", "models", "Models", "Every model that chat and embed can use."),
-    ("llm://usage", "usage", "Usage", "Your calls, tokens and cost since the server started."),
-]
 
-TEMPLATES: list[dict[str, Any]] = [
-    {
-        "uriTemplate": "llm://models/{provider}/{+model}",
-        "name": "model",
-        "title": "Model",
-        "description": "What is known of one model.",
-        "mimeType": JSON,
-    },
-    {
-        "uriTemplate": "llm://conversations/{conversation_id}",
-        "name": "conversation",
-        "title": "Conversation",
-        "description": "Transcript of a conversation, as Markdown and as JSON.",
-        "mimeType": MARKDOWN,
-    },
-    {
-        "uriTemplate": "llm://responses/{response_id}",
-        "name": "response",
-        "title": "Whole answer",
-        "description": "An answer that was too long for its result, or still running.",
-        "mimeType": PLAIN,
-    },
-    {
-        "uriTemplate": "llm://embeddings/{embeddings_id}{?rows}",
-        "name": "embeddings",
-        "title": "Embeddings",
-        "description": "Vectors of an embed call, little-endian float32 row by row; rows is FIRST-LAST, from 0.",
-        "mimeType": OCTETS,
-    },
-]
-
-
-def listed(state: ServerState, call: Call) -> list[dict[str, Any]]:
-    """The resources of this caller, as the protocol writes them."""
-    found = [
-        {"uri": uri, "name": name, "title": title, "description": description, "mimeType": JSON}
-        for uri, name, title, description in _STATIC
-    ]
-    latest = list(state.conversations.items(call.subject))[-MOST_CONVERSATIONS:]
-    found += [
-        {
-            "uri": f"llm://conversations/{key}",
-            "name": key,
-            "title": conversation.title,
-            "mimeType": MARKDOWN,
-        }
-        for key, conversation in reversed(latest)
-    ]
-    return found
-
-
-async def read(state: ServerState, uri: str, call: Call) -> Contents | None:
-    """The contents of ``llm://`` resources; None for other URIs.
+async def read(state: ServerState, uri: str, call: Call) -> Contents:
+    """The contents of an ``llm://`` resource.
 
     Raises:
         protocol error -32602: there is no such resource, or it is another caller's.
     """
-    if not uri.startswith("llm://"):
-        return None
     path, _, query = uri.removeprefix("llm://").partition("?")
     room, _, rest = path.partition("/")
     reader = _READERS.get(room if not rest else f"{room}/")

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unified_llm.responses import FinishReason
 from unified_llm_mcp.failures import ERROR_META, ToolCallError
 
 __all__ = ["CHAT_OUTPUT", "EMBED_OUTPUT", "MODELS_OUTPUT", "compact", "failure_result", "fitting", "tool_result"]
@@ -14,6 +13,12 @@ __all__ = ["CHAT_OUTPUT", "EMBED_OUTPUT", "MODELS_OUTPUT", "compact", "failure_r
 MAX_TEXT_BYTES = 400_000
 """Most bytes of an answer as JSON. It is in a result twice, and a result must stay under 900 kB: the Python client of
 the SDK's 2.x line refuses an event of more than 1 MiB on HTTP."""
+
+FINISH_REASONS = (
+    "stop", "length", "tool_calls", "stop_sequence", "content_filter", "refusal", "pause", "context_overflow",
+    "cancelled", "error", "other",
+)  # fmt: skip
+"""The values of `unified_llm.FinishReason`, which is not imported for the sake of a quick start."""
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
@@ -39,7 +44,7 @@ CHAT_OUTPUT = _object(
     data={"type": "object", "additionalProperties": True},
     model=_TEXT,
     provider=_TEXT,
-    finish_reason={"type": "string", "enum": [reason.value for reason in FinishReason]},
+    finish_reason={"type": "string", "enum": list(FINISH_REASONS)},
     usage=_USAGE,
     latency_ms=_COUNT,
     conversation_id=_TEXT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from unified_llm import ChatResponse, Embeddings, Message, UnifiedLLM
@@ -50,11 +49,9 @@ class ServerState:
         self.models = ModelCatalogue(client, settings)
         self.usage = UsageLog()
         self.runs = Runs()
-        self.on_close: list[Callable[[], None]] = []
         self.results: ExpiringStore[ChatRun] = ExpiringStore(
             "resp", ttl=settings.result_ttl, capacity=settings.max_results, dropped=lambda kept: kept.run.cancel()
         )
-
         self.conversations: ExpiringStore[Conversation] = ExpiringStore(
             "conv", ttl=settings.conversation_ttl, capacity=settings.max_conversations
         )
@@ -64,7 +61,5 @@ class ServerState:
 
     async def aclose(self) -> None:
         """Cancel every call in flight; upstream requests are closed."""
-        for close in self.on_close:
-            close()
         await self.runs.aclose()
         await self.models.aclose()

@@ -1,0 +1,106 @@
+"""The tools as data: what clients see of them, and where their code is. Importing this loads none of that code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from unified_llm_mcp.arguments import (
+    Arguments,
+    ChatArguments,
+    EmbedArguments,
+    GetResponseArguments,
+    ListModelsArguments,
+)
+from unified_llm_mcp.json_schema import input_schema
+from unified_llm_mcp.results import CHAT_OUTPUT, EMBED_OUTPUT, MODELS_OUTPUT
+from unified_llm_mcp.settings import Settings
+
+__all__ = ["TOOLS", "ToolData", "definition"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolData:
+    """One tool. `home` is ``module:function`` of ``async (state, arguments, call) -> CallToolResult as a dict``."""
+
+    name: str
+    home: str
+    title: str
+    description: str
+    arguments: type[Arguments]
+    output: dict[str, Any]
+    idempotent: bool = True
+    open_world: bool = True
+    meta: dict[str, Any] | None = None
+
+
+TOOLS = (
+    ToolData(
+        name="chat",
+        home="unified_llm_mcp.chat_tool:chat",
+        title="Ask a language model",
+        description="Ask another language model (Claude, LM Studio, Ollama, any OpenAI-compatible server) and return "
+        "its answer. A long call returns status running and a response_id for get_response.",
+        arguments=ChatArguments,
+        output=CHAT_OUTPUT,
+        idempotent=False,
+        meta={"anthropic/maxResultSizeChars": 500_000},
+    ),
+    ToolData(
+        name="embed",
+        home="unified_llm_mcp.embed_tool:embed",
+        title="Embed texts",
+        description="Turn texts into vectors for semantic search or clustering.",
+        arguments=EmbedArguments,
+        output=EMBED_OUTPUT,
+    ),
+    ToolData(
+        name="list_models",
+        home="unified_llm_mcp.models_tool:list_models",
+        title="List models",
+        description="List the models chat and embed can use, from every configured provider.",
+        arguments=ListModelsArguments,
+        output=MODELS_OUTPUT,
+    ),
+    ToolData(
+        name="get_response",
+        home="unified_llm_mcp.chat_tool:get_response",
+        title="Get a running answer",
+        description="Wait for the answer of a chat that returned status running. Answers are kept for {result_ttl}.",
+        arguments=GetResponseArguments,
+        output=CHAT_OUTPUT,
+        open_world=False,
+    ),
+)
+
+
+def definition(tool: ToolData, settings: Settings) -> dict[str, Any]:
+    """The tool as the protocol writes it, with the lifetimes of the settings in the descriptions models read."""
+    schema = input_schema(tool.arguments)
+    for described in schema["properties"].values():
+        if "description" in described:
+            described["description"] = _with_lifetimes(described["description"], settings)
+    defined: dict[str, Any] = {
+        "name": tool.name,
+        "title": tool.title,
+        "description": _with_lifetimes(tool.description, settings),
+        "inputSchema": schema,
+        "outputSchema": tool.output,
+        "annotations": {
+            "readOnlyHint": True,
+            "destructiveHint": False,
+            "idempotentHint": tool.idempotent,
+            "openWorldHint": tool.open_world,
+        },
+    }
+    return defined | ({"_meta": tool.meta} if tool.meta else {})
+
+
+def _with_lifetimes(text: str, settings: Settings) -> str:
+    for name in ("conversation_ttl", "result_ttl"):
+        text = text.replace(f"{{{name}}}", _duration(getattr(settings, name)))
+    return text
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"
