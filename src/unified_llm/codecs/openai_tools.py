@@ -103,6 +103,10 @@ def _named(tools: Sequence[Tool], name: str | None) -> Tool:
 def put_response_format(body: Body, wanted: ResponseFormat, draft: Draft) -> None:
     """Ask for JSON in the strongest way the server has; ``body["messages"]`` gets an instruction where it has none."""
     profile = draft.profile
+    if body.get("tools") and body.get("tool_choice") != "none" and not profile.format_with_tools:
+        draft.change("response_format", f"{draft.provider} would call no tool: it is asked for in the prompt instead")
+        add_instruction(body["messages"], _instruction(wanted), profile.system_role)
+        return
     if profile.structured == "json_schema" and (wanted.schema is not None or not profile.json_object):
         body["response_format"] = {"type": "json_schema", "json_schema": _json_schema(wanted, draft)}
         return
@@ -110,11 +114,16 @@ def put_response_format(body: Body, wanted: ResponseFormat, draft: Draft) -> Non
         body["response_format"] = {"type": "json_object"}
     if wanted.schema is not None:
         draft.change("response_format", f"{draft.provider} cannot enforce a schema: it is asked for in the prompt")
-        text = f"Answer with one JSON object that follows this JSON Schema:\n{_json.dumps_str(wanted.schema)}"
-        add_instruction(body["messages"], text, profile.system_role)
+        add_instruction(body["messages"], _instruction(wanted), profile.system_role)
     elif not _says_json(body["messages"]):  # OpenAI, Groq and DeepSeek answer 400 when no message says it
         draft.change("response_format", "the instruction to answer with JSON was added to the prompt")
-        add_instruction(body["messages"], "Answer with one JSON object.", profile.system_role)
+        add_instruction(body["messages"], _instruction(wanted), profile.system_role)
+
+
+def _instruction(wanted: ResponseFormat) -> str:
+    if wanted.schema is None:
+        return "Answer with one JSON object."
+    return f"Answer with one JSON object that follows this JSON Schema:\n{_json.dumps_str(wanted.schema)}"
 
 
 def _says_json(messages: Sequence[Mapping[str, Any]]) -> bool:

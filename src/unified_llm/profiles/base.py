@@ -87,6 +87,8 @@ class Profile:
         structured: how a JSON Schema is sent; "prompt" puts it into the system message.
         json_object: whether ``response_format: json_object`` is accepted; else a ``{"type": "object"}`` schema is sent.
         strict: whether the field ``strict`` of schemas is understood.
+        format_with_tools: whether a format leaves room for tool calls. A grammar made of it allows no call, so that an
+            agent's tools would never be used: the format is then asked for in the prompt as long as there are tools.
 
     Embeddings
         embedding_base64, embedding_dimensions: whether ``encoding_format: base64`` and ``dimensions`` are honoured.
@@ -144,6 +146,7 @@ class Profile:
     structured: JSONForm = "json_schema"
     json_object: bool = True
     strict: bool = True
+    format_with_tools: bool = True
 
     embedding_base64: bool = True
     embedding_dimensions: bool = True

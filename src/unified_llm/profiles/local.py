@@ -38,6 +38,7 @@ LOCAL: tuple[Profile, ...] = (
         embedding_batch=512,
         think_tags=True,  # --reasoning-format none leaves the tags in the text
         strict=False,
+        format_with_tools=False,
     ),
     # https://lmstudio.ai/docs/developer/openai-compat; issue numbers are of lmstudio-ai/lmstudio-bug-tracker
     Profile(
@@ -58,6 +59,7 @@ LOCAL: tuple[Profile, ...] = (
         embedding_batch=512,
         think_tags=True,  # when the reasoning setting is off
         strict=False,
+        format_with_tools=False,
     ),
     # https://docs.ollama.com/api/openai-compatibility
     Profile(
@@ -75,6 +77,7 @@ LOCAL: tuple[Profile, ...] = (
         reasoning_field="reasoning",
         image_urls=False,
         strict=False,
+        format_with_tools=False,
         think_tags=True,
         embedding_batch=512,
     ),
