@@ -159,3 +159,13 @@ def test_one_agent_runs_on_four_backends_by_one_string(claude_double: ClaudeDoub
             assert [m.type for m in messages] == ["human", "ai", "tool", "ai"]
             assert messages[2].text == "It is sunny in Paris."
             assert messages[-1].text == "Sunny."
+
+
+def test_a_server_with_grammars_is_left_free_to_call_the_tools_of_an_agent_with_a_schema() -> None:
+    says = [Say(calls=[Call("weather", {"city": "Paris"})]), Say(REPORT.model_dump_json())]
+    with OpenAIDouble("lmstudio").script(says) as double:
+        llm = ChatUnifiedLLM(model="lmstudio:double-1", base_url=double.url)
+        agent = create_agent(llm, [weather], response_format=ProviderStrategy(Report))
+        assert agent.invoke(QUESTION)["structured_response"] == REPORT
+    chats = [request.body for request in double.requests if request.path == "/chat/completions"]
+    assert all("response_format" not in body and body["tools"] for body in chats)
