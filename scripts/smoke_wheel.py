@@ -22,7 +22,7 @@ def bare() -> None:
     for module in ("anthropic", "xllamacpp", "wordllama", "aiohttp", "langchain_core"):
         if importlib.util.find_spec(module) is not None:
             raise SystemExit(f"{module} is installed: this environment is not bare")
-    if "not a model" not in UnifiedLLM("offline").chat("Hello"):
+    if "not a language model" not in UnifiedLLM("offline").chat("Hello"):
         raise SystemExit("the offline provider does not say what it is")
     for make, extra in (
         (lambda: UnifiedLLM("claude", api_key="not-a-key-1").chat("x"), "claude"),
