@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${1:-$(mktemp -d)}
-tools="pytest pytest-timeout anyio hypothesis jsonschema gguf pydantic openai keyring"
+tools="pytest pytest-timeout anyio hypothesis jsonschema gguf pydantic openai keyring trustme socksio genai-prices"
 
 try() { # name, what to install, what to test
   local name=$1 packages=$2 tests=$3
