@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from testkit.openai_double import OpenAIDouble
 
 _STORES = ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "XDG_CACHE_HOME")
+# keyring takes any backend class that was ever defined for the machine's own, those of tests included.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+
 _FOREIGN = ("_API_KEY", "_AUTH_TOKEN", "_API_TOKEN", "_BASE_URL", "_PROXY", "_proxy")
 
 

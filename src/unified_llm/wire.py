@@ -78,6 +78,8 @@ class SSESplitter:
 
     def blocks(self, chunk: bytes) -> list[bytes]:
         """`feed`, without taking the events apart (see `parse_event`): for dialects that use ``data:`` alone."""
+        if not chunk:  # nothing between the halves of a CRLF is still a CRLF
+            return []
         if not self._started:
             chunk = self._strip_bom(chunk)
             if not self._started:

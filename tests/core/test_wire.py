@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unified_llm import StreamInterruptedError
@@ -42,6 +42,7 @@ def test_events_are_the_same_for_every_chunk_size(size: int) -> None:
     assert split([STREAM[i : i + size] for i in range(0, len(STREAM), size)]) == EVENTS
 
 
+@example([97, 97])  # an empty read between CR and LF
 @given(st.lists(st.integers(0, len(STREAM)), max_size=6))
 def test_events_are_the_same_wherever_the_stream_is_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
