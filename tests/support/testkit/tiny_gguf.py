@@ -67,7 +67,8 @@ QUOTES_PER_SPACE = 20.0  # after a word, once a quotation mark was read: strings
 UNREAD = 1e-6  # the same before any quotation mark was read
 FLOOR = 1e-9
 # Too rare to be said freely; where a grammar forbids letters they decide, and they prefer closing to going on.
-RARE = {"}": 1e-5, "]": 1e-5, ",": 1e-7, ":": 1e-7, "{": 1e-8, "[": 1e-8, **dict.fromkeys("0123456789", 2e-9)}
+RARE = {"}": 1e-5, "]": 1e-5, ",": 1e-6, ":": 1e-7, '"': 1e-7, "{": 1e-8, "[": 1e-8, "Ġ": 1e-12, "Ċ": 1e-12, "ĉ": 1e-12}
+RARE |= dict.fromkeys("0123456789", 1e-8)
 # What comes after tokens that are no letters of TEXT.
 PAIRS = {
     "<|act|>": {"<tool_call>": 1.0, "<|im_end|>": FLOOR, '"': FLOOR**2},
@@ -200,7 +201,11 @@ def _speak(tensors: dict[str, np.ndarray[Any, Any]], tokens: list[str], layers: 
         tensors[f"blk.{layer}.attn_output.weight"][kept, :] = 0.0
         tensors[f"blk.{layer}.ffn_down.weight"][kept, :] = 0.0
     embeddings[:, kept] = output[:, kept] = 0.0
-    for token in ('"', "<|im_end|>", *RARE, *TOOL_MARKS):  # no noise where the choice must not depend on luck
+    for token in (
+        "<|im_end|>",
+        *(RARE.keys() - {"Ġ"}),
+        *TOOL_MARKS,
+    ):  # no noise where the choice must not depend on luck
         output[tokens.index(token)] = 0.0
     default = _logarithms({letter: TEXT.count(letter) / len(TEXT) for letter in set(TEXT) - {" "}}, tokens)
     embeddings[:, 0], output[:, 0] = HIGH, default / SEEN
