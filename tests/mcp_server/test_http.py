@@ -9,13 +9,15 @@ import httpx
 import pytest
 
 from testkit.mcp_clients import ERAS, SDK_2, in_memory
-from testkit.mcp_http import HANDSHAKE, MODERN, RAW_ERAS, answer_of, over_http, raw_client, served
+from testkit.mcp_http import HANDSHAKE, HTTP_SAFE, MODERN, RAW_ERAS, answer_of, over_http, raw_client, served
 from testkit.mcp_raw import raw_server
 from testkit.probe_provider import ProbeProvider
 from unified_llm import UnifiedLLM
 from unified_llm.errors import ConfigurationError
 from unified_llm_mcp import ModelServer, Settings, build_server
 from unified_llm_mcp.http import HttpSettings
+
+pytestmark = pytest.mark.skipif(not HTTP_SAFE, reason="SDKs before 1.30 do not serve HTTP: see test_old_sdk.py")
 
 CHAT = {"name": "chat", "arguments": {"prompt": "Hi"}}
 

@@ -73,6 +73,19 @@ async def test_pings_and_lists_are_answered_while_calls_wait() -> None:
             assert len((await server.ask("tools/list"))["tools"]) == 4
 
 
+async def test_the_first_calls_may_come_all_at_once() -> None:
+    async with raw_server("--model", "offline:", "--embed-model", "offline:") as server:
+        await server.initialize()
+        calls = [await server.start_call("chat", prompt=str(number)) for number in range(8)]
+        calls += [
+            await server.start_call("embed", texts=["x"]),
+            await server.start_call("get_response", response_id="x"),
+        ]
+        answers = [(await server.answer(call))["result"] for call in calls]
+    assert [answer.get("isError", False) for answer in answers] == [False] * 9 + [True]
+    assert "unknown_response" in json.dumps(answers[-1])
+
+
 async def test_a_cancelled_notification_closes_the_upstream_request() -> None:
     with slow_backend() as backend:
         async with raw_server(*SLOW, env=backend_environment(backend)) as server:

@@ -20,6 +20,7 @@ from mcp import types
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 
+from unified_llm.errors import ConfigurationError
 from unified_llm_mcp.failures import ToolCallError
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ else:
         SDK_2 = True
     except ImportError:
         from mcp.server.fastmcp import FastMCP as MCPServer
+        from mcp.server.fastmcp.server import Settings as _SDKSettings
         from mcp.shared.exceptions import McpError as MCPError
 
+        _SDKSettings.model_rebuild()  # before 1.30 it names a class defined after it, and newer pydantic-settings warns
         SDK_2 = False
 
 __all__ = [
@@ -246,6 +249,20 @@ def _sdk_2_options(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _require_http_protections() -> None:
+    """Bodies must be bounded, and a session must belong to the caller who opened it; 1.x has that since 1.30 or so."""
+    from mcp.server import transport_security
+    from mcp.server.auth.middleware import bearer_auth
+
+    if not (
+        hasattr(transport_security, "RequestBodyLimitMiddleware") and hasattr(bearer_auth, "authorization_context")
+    ):
+        raise ConfigurationError(
+            "this version of the MCP SDK is too old to serve HTTP safely: it bounds no bodies, or mixes up sessions",
+            hint='pip install "mcp>=1.30,<3"; over standard input and output it will do',
+        )
+
+
 class CatalogueServer(MCPServer[Any]):
     """The SDK's server, with a catalogue of ours in front."""
 
@@ -280,7 +297,12 @@ class CatalogueServer(MCPServer[Any]):
         return Call(context._request_context)
 
     def streamable_http(self, path: str, security: Mapping[str, Any], max_body_bytes: int) -> Any:
-        """The ASGI application of the streamable HTTP transport, with event streams and sessions."""
+        """The ASGI application of the streamable HTTP transport, with event streams and sessions.
+
+        Raises:
+            ConfigurationError: the installed SDK lacks protections that the transport needs.
+        """
+        _require_http_protections()
         from mcp.server.transport_security import TransportSecuritySettings
         from starlette.responses import JSONResponse
 
@@ -296,8 +318,7 @@ class CatalogueServer(MCPServer[Any]):
         settings: Any = self.settings
         settings.streamable_http_path = path
         settings.transport_security = checks
-        if hasattr(settings, "max_request_body_size"):  # from 1.28 on
-            settings.max_request_body_size = max_body_bytes
+        settings.max_request_body_size = max_body_bytes
         return self.streamable_http_app()
 
     # -- tools ------------------------------------------------------------------------------------------------------

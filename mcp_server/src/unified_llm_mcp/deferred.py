@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,7 @@ class Deferred:
         self.on_close: list[Callable[[], None]] = []
         self._client = client
         self._lock = threading.Lock()
+        self._functions: dict[str, Any] = {}
 
     @property
     def state(self) -> ServerState:
@@ -51,15 +51,15 @@ class Deferred:
         """`state`; what is slow happens in a thread, so that pings are answered meanwhile."""
         return self.made if self.made is not None else await asyncio.to_thread(lambda: self.state)
 
-    @staticmethod
-    async def load(module: str) -> Any:
-        """Import a module in a thread, unless it is there."""
-        return sys.modules.get(module) or await asyncio.to_thread(importlib.import_module, module)
-
     async def function(self, home: str) -> Any:
-        """What ``module:name`` names."""
-        module, _, name = home.partition(":")
-        return getattr(await self.load(module), name)
+        """What ``module:name`` names; the module is imported in a thread the first time."""
+        found = self._functions.get(home)
+        if found is None:
+            module, _, name = home.partition(":")
+            # Not by a look into sys.modules: a module that another call is importing is there, and half empty.
+            found = getattr(await asyncio.to_thread(importlib.import_module, module), name)
+            self._functions[home] = found
+        return found
 
     async def aclose(self) -> None:
         """Cancel every call in flight; upstream requests are closed."""

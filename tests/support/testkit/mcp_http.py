@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import mcp
+from mcp.server import transport_security
 
 from testkit.mcp_clients import SDK_2, TestClient
 
 if TYPE_CHECKING:
     from unified_llm_mcp import ModelServer
 
-__all__ = ["HANDSHAKE", "MODERN", "RAW_ERAS", "RawClient", "answer_of", "over_http", "raw_client", "served"]
+__all__ = [
+    "HANDSHAKE",
+    "HTTP_SAFE",
+    "MODERN",
+    "RAW_ERAS",
+    "RawClient",
+    "answer_of",
+    "over_http",
+    "raw_client",
+    "served",
+]
 
 MODERN = "2026-07-28"
 HANDSHAKE = "2025-06-18"
+HTTP_SAFE = hasattr(transport_security, "RequestBodyLimitMiddleware")
+"""Whether the installed SDK has the protections without which our server refuses to serve HTTP."""
 RAW_ERAS = [MODERN, HANDSHAKE] if SDK_2 else [HANDSHAKE]
 
 
