@@ -200,7 +200,7 @@ def test_a_call_given_up_while_its_prompt_is_read_stops_between_two_batches(tmp_
         assert b"prompt_progress" in next(chunks)
     assert wait(lambda: idle(model), LIMIT)
     (slot,) = slots(model)
-    assert slot["n_prompt_tokens_processed"] < slot["n_prompt_tokens"]
+    assert slot["n_prompt_tokens_processed"] < 5000  # of some 7500
     driver.close()
 
 
@@ -302,7 +302,7 @@ def test_llama_cpp_talks_on_standard_error_when_asked(tiny_chat_gguf: Path, capf
     driver.close()
     out, err = capfd.readouterr()
     assert out == ""
-    assert "llama" in err
+    assert "build_info" in err  # its last lines may be lost, as its log is written by a thread
 
 
 def test_nobody_else_on_this_machine_can_use_the_engine(driver: LlamaCppDriver) -> None:

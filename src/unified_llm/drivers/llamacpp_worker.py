@@ -48,7 +48,11 @@ def _parameters(xllamacpp: Any, settings: dict[str, Any]) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = settings["path"]
     params.model_alias = {settings["alias"]}
-    params.hostnames, params.port = ["127.0.0.1"], 0
+    if hasattr(params, "hostnames"):
+        params.hostnames = ["127.0.0.1"]
+    else:  # older versions
+        params.hostname = "127.0.0.1"
+    params.port = 0
     params.api_keys = [settings["token"]]  # every program and web page of this machine can reach a loopback port
     params.n_threads_http = _HTTP_THREADS
     params.ui = params.endpoint_props = False

@@ -166,7 +166,10 @@ def _serve(settings: dict[str, Any]) -> None:
     params.model_alias = {settings["name"]}
     params.n_ctx = settings["n_ctx"]
     params.n_parallel = settings["n_parallel"]
-    params.hostnames = ["127.0.0.1"]
+    if hasattr(params, "hostnames"):
+        params.hostnames = ["127.0.0.1"]
+    else:  # older versions
+        params.hostname = "127.0.0.1"
     params.port = settings["port"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.n_threads_http = 64  # a kept-alive connection holds one
