@@ -130,6 +130,8 @@ class ModelConfig:
     def merge(self, other: ModelConfig | None = None, **options: Any) -> ModelConfig:
         """Return a copy in which everything set in `other`, then in `options`, wins over this one."""
         values = {k: v for k in _NAMES if (v := getattr(self, k)) is not None}
+        if other is not None and not options and not self.unknown and len(values) == 1:
+            return other  # nothing is set here (`unknown` is never None), as with most clients
         if other is not None:
             values |= {k: v for k in _NAMES if (v := getattr(other, k)) is not None}
             values["unknown"] = {**self.unknown, **other.unknown}

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ def provider_of(reference: str | None, provider: str, base_url: str | None) -> s
 
     None means that the core decides at the first call (see `unified_llm.detection.detect`).
     """
+    from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS
+
+    return _provider_of(reference, provider, base_url, len(PROVIDER_CONFIGS) + len(ALIASES))
+
+
+@lru_cache(maxsize=512)
+def _provider_of(reference: str | None, provider: str, base_url: str | None, registered: int) -> str | None:
+    """Kept, because every trace asks for it; `registered` is different after somebody registered a provider."""
     from unified_llm.detection import given_provider
 
     return given_provider(provider, with_provider(reference, provider, base_url), base_url)

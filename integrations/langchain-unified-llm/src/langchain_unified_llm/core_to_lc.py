@@ -103,21 +103,21 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
     Of the keys that other code reads: `model_name` is the served model, `model_provider` the vendor, `finish_reason`
     the core's word (stop, length, tool_calls, content_filter, refusal...).
     """
-    known: dict[str, Any] = {
-        "model_name": response.model,
-        "model_provider": vendor_of(response.provider) if response.provider else None,
-        "finish_reason": str(response.finish_reason) if response.finish_reason else None,
-        "native_finish_reason": response.native_finish_reason,
-        "request_id": response.request_id,
-        "cost": response.cost,
-        "latency": response.latency,
-        "time_to_first_token": response.time_to_first_token,
-    }
-    metadata = {k: v for k, v in known.items() if v is not None}
-    metadata["integration"] = MADE_BY
+    metadata: dict[str, Any] = {"integration": MADE_BY}
+    for key in ("model", "finish_reason", "native_finish_reason", "request_id", *_FIGURES):
+        value = getattr(response, key)
+        if value is not None:
+            metadata[key] = value if key in _FIGURES else str(value)
+    if "model" in metadata:
+        metadata["model_name"] = metadata.pop("model")
+    if response.provider is not None:
+        metadata["model_provider"] = vendor_of(response.provider)
     if response.adjustments:
         metadata["adjustments"] = [{"kind": a.kind, "what": a.what, "reason": a.reason} for a in response.adjustments]
     return metadata
+
+
+_FIGURES = ("cost", "latency", "time_to_first_token")
 
 
 def additional_kwargs(response: ChatResponse, *, v1: bool, streamed: bool = False) -> dict[str, Any]:

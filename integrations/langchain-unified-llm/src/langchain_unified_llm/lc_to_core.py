@@ -63,8 +63,9 @@ def _short(role: MessageRole, text: str) -> Message:
 def _message(message: BaseMessage, position: int, vendor: Vendor) -> Message:
     content = message.content
     role = _PLAIN_ROLES.get(message.type)
-    if role is not None and type(content) is str and 0 < len(content) < _SHORT and message.name is None:
-        return _short(role, content)
+    short = role is not None and type(content) is str and 0 < len(content) < _SHORT and message.name is None
+    if role is not None and short and (role is not MessageRole.ASSISTANT or _says_only_its_text(message)):
+        return _short(role, str(content))
     reader = _READERS.get(message.type)
     if reader is None:
         raise InvalidMessageError(
@@ -77,6 +78,11 @@ def _message(message: BaseMessage, position: int, vendor: Vendor) -> Message:
         if not exc.message.startswith("messages["):
             exc.message = f"messages[{position}]: {exc.message}"
         raise
+
+
+def _says_only_its_text(message: BaseMessage) -> bool:
+    fields = message.__dict__
+    return not (fields["additional_kwargs"] or fields["tool_calls"] or fields["invalid_tool_calls"])
 
 
 def _plain(role: MessageRole) -> Reader:
@@ -310,7 +316,7 @@ def _plain_text(block: Mapping[str, Any]) -> Part:
 
 
 _SHORT = 2000  # characters
-_PLAIN_ROLES = {"system": MessageRole.SYSTEM, "human": MessageRole.USER}
+_PLAIN_ROLES = {"system": MessageRole.SYSTEM, "human": MessageRole.USER, "ai": MessageRole.ASSISTANT}
 _system, _user = _plain(MessageRole.SYSTEM), _plain(MessageRole.USER)
 
 _READERS: dict[str, Reader] = {

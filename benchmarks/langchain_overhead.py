@@ -1,0 +1,225 @@
+"""``python -m benchmarks.langchain_overhead``: what the LangChain chat model costs.
+
+Three tables, all CPU time of this process, the contestants taking turns, the best of many rounds:
+
+- over langchain-core's own floor: a model that answers from memory, against ours over a provider that does the same;
+  what the core client itself costs is measured beside it and taken off, so that the rest is the adapter;
+- whole calls over one loopback server in another process, next to the integrations that are installed;
+- the import, on top of langchain-core's.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from benchmarks.__main__ import environment, server
+from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
+from unified_llm import ChatRequest, ChatResponse, LLMProvider, Message, UnifiedLLM, Usage
+from unified_llm.stream import Finish, PartEnd, StreamEnd, StreamEvent, StreamStart, TextDelta, UsageUpdate
+
+DELTAS = 500
+ROUNDS = 60
+USAGE = Usage(10, 20)
+ANSWER = ChatResponse(Message("assistant", "Four."), model="m", provider="bench", finish_reason="stop", usage=USAGE)
+HISTORY = [(HumanMessage, AIMessage)[i % 2](f"turn {i} of the conversation") for i in range(100)] + [HumanMessage("?")]
+TEXTS = [f"text number {i}" for i in range(2048)]  # as many as the server answers with
+
+
+class Memory(LLMProvider):
+    """A provider that answers at once."""
+
+    name = "bench"
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        return ANSWER
+
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        yield StreamStart("m")
+        for _ in range(DELTAS):
+            yield TextDelta("word ")
+        yield PartEnd(ANSWER.message.parts[0])
+        yield UsageUpdate(USAGE)
+        yield Finish(None)
+        yield StreamEnd(ANSWER)
+
+
+class Floor(BaseChatModel):
+    """The least that a chat model can do."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "floor"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("Four."))])
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for _ in range(DELTAS):
+            yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
+
+
+class EventFloor(Floor):
+    """The same with the native event hook."""
+
+    def _stream_chat_model_events(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
+        yield {"event": "message-start", "role": "ai", "id": "x"}
+        yield {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}}
+        for _ in range(DELTAS):
+            yield {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": "word "}}
+        yield {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": "word " * DELTAS}}
+        yield {"event": "message-finish"}
+
+
+def best(contestants: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Least CPU microseconds of each contestant, the turns interleaved."""
+    least = dict.fromkeys(contestants, float("inf"))
+    for function in contestants.values():
+        function()
+    gc.collect()
+    gc.disable()
+    for _ in range(rounds):
+        for name, function in contestants.items():
+            started = time.process_time()
+            function()
+            least[name] = min(least[name], (time.process_time() - started) * 1e6)
+    gc.enable()
+    return least
+
+
+def consume(stream: Any) -> None:
+    for _ in stream:
+        pass
+
+
+def row(what: str, value: float, goal: str) -> None:
+    print(f"  {what:<52}{value:>10.1f} us   goal {goal}")
+
+
+def over_the_floor() -> None:
+    """The adapter, without any I/O."""
+    print("\nOver langchain-core's floor (the core client's own time taken off)")
+    client = UnifiedLLM(Memory(), model="m")
+    llm, floor, events = ChatUnifiedLLM(client=client, model="m"), Floor(), EventFloor()
+    plain = [HumanMessage("?")]
+    core = [Message("user", "?")]
+    core_history = [Message("user", str(m.content)) for m in HISTORY]
+    one = best(
+        {
+            "floor": lambda: [floor.invoke(plain) for _ in range(20)],
+            "ours": lambda: [llm.invoke(plain) for _ in range(20)],
+            "core": lambda: [client.chat(core) for _ in range(20)],
+            "floor history": lambda: [floor.invoke(HISTORY) for _ in range(20)],
+            "ours history": lambda: [llm.invoke(HISTORY) for _ in range(20)],
+            "core history": lambda: [client.chat(core_history) for _ in range(20)],
+        }
+    )
+    short = (one["ours"] - one["floor"] - one["core"]) / 20
+    long = (one["ours history"] - one["floor history"] - one["core history"]) / 20
+    row("invoke, floor", one["floor"] / 20, "-")
+    row("invoke, adapter", short, "30")
+    row("each message of a history", (long - short) / 100, "1")
+    flow = best(
+        {
+            "floor": lambda: consume(floor.stream(plain)),
+            "ours": lambda: consume(llm.stream(plain)),
+            "core": lambda: consume(client.stream(core)),
+            "event floor": lambda: consume(events.stream_events(plain, version="v3")),
+            "events": lambda: consume(llm.stream_events(plain, version="v3")),
+        },
+        ROUNDS // 3,
+    )
+    row("a chunk, floor", flow["floor"] / DELTAS, "-")
+    row("a chunk, adapter", (flow["ours"] - flow["floor"] - flow["core"]) / DELTAS, "4")
+    row("a native event, whole, without the core", (flow["events"] - flow["core"]) / DELTAS, "6")
+    row("a native event, floor", flow["event floor"] / DELTAS, "-")
+
+
+def peers(address: str) -> dict[str, tuple[Any, Any]]:
+    """Chat model and embeddings of each integration that is installed, all asking the same server."""
+    key: Any = "sk-bench"
+    found: dict[str, tuple[Any, Any]] = {
+        "ours, OpenAI dialect": (
+            ChatUnifiedLLM(model="openai-compatible:m", base_url=f"{address}/v1", api_key=key, max_retries=0),
+            UnifiedLLMEmbeddings(model="openai:m", base_url=f"{address}/v1", api_key=key),
+        ),
+        "ours, Claude": (ChatUnifiedLLM(model="claude:claude-haiku-5-5", base_url=address, api_key=key), None),
+    }
+    if importlib.util.find_spec("langchain_openai"):
+        from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+        options: dict[str, Any] = {"model": "m", "base_url": f"{address}/v1", "api_key": key, "max_retries": 0}
+        found["ChatOpenAI"] = (
+            ChatOpenAI(**options),
+            OpenAIEmbeddings(**options, check_embedding_ctx_length=False, chunk_size=2048),
+        )
+    if importlib.util.find_spec("langchain_anthropic"):
+        from langchain_anthropic import ChatAnthropic
+
+        options = {"model": "claude-haiku-5-5", "base_url": address, "api_key": key, "max_tokens": 100}
+        found["ChatAnthropic"] = (ChatAnthropic(**options), None)
+    if importlib.util.find_spec("langchain_litellm"):
+        from langchain_litellm import ChatLiteLLM  # type: ignore[import-not-found,unused-ignore]
+
+        found["ChatLiteLLM"] = (ChatLiteLLM(model="openai/m", api_base=f"{address}/v1", api_key=key), None)
+    return found
+
+
+def whole_calls() -> None:
+    """Client CPU of a call, server in another process."""
+    print("\nWhole calls over loopback, CPU of the client")
+    cases: Sequence[tuple[str, int, Callable[[Any, Any], Any]]] = [
+        ("invoke", 0, lambda chat, _: chat.invoke("?")),
+        ("invoke, 101 messages", 0, lambda chat, _: chat.invoke(HISTORY)),
+        ("stream", 0, lambda chat, _: consume(chat.stream("?"))),
+        ("2,048 embeddings", 1, lambda _, embedder: embedder.embed_documents(TEXTS)),
+    ]
+    with server() as address:
+        known = peers(address)
+        for name, needed, call in cases:
+            able = {who: pair for who, pair in known.items() if pair[needed] is not None}
+            contestants: dict[str, Callable[[], Any]] = {who: partial(call, *pair) for who, pair in able.items()}
+            for who, value in best(contestants, ROUNDS // 2).items():
+                print(f"  {name:<28}{who:<24}{value:>10.0f} us")
+
+
+def imports() -> None:
+    """CPU and memory of the import, on top of langchain-core's."""
+    code = (
+        "import resource, time; import langchain_core.language_models.chat_models;"
+        "m = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; t = time.process_time();"
+        "import langchain_unified_llm;"
+        "print(time.process_time() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - m)"
+    )
+    runs = []
+    for _ in range(5):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+        runs.append([float(x) for x in done.stdout.split()])
+    print("\nImport, on top of langchain-core")
+    cpu, memory = min(r[0] for r in runs) * 1e3, min(r[1] for r in runs) / 1024
+    print(f"  CPU {cpu:.0f} ms (goal 60), memory {memory:.1f} MB (goal 15)")
+
+
+def main() -> None:
+    """Print the three tables."""
+    warnings.simplefilter("ignore")
+    over_the_floor()
+    whole_calls()
+    imports()
+
+
+if __name__ == "__main__":
+    main()
