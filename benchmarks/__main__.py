@@ -91,8 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured, in turn (3)")
-    parser.add_argument("--clients", nargs="+", metavar="NAME", default=all_clients(), help=" ".join(all_clients()))
-    parser.add_argument("--cases", nargs="+", metavar="NAME", default=[c.name for c in CASES], help="default: all")
+    names, every = all_clients(), [case.name for case in CASES]
+    parser.add_argument("--clients", nargs="+", metavar="NAME", choices=names, default=names, help=" ".join(names))
+    parser.add_argument("--cases", nargs="+", metavar="NAME", choices=every, default=every, help=" ".join(every))
     options = parser.parse_args(arguments)
     cases = [case for case in CASES if case.name in options.cases]
     clients = list(dict.fromkeys([report.YARDSTICK, *options.clients]))

@@ -85,6 +85,7 @@ def test_all_parts_of_a_model_in_several_files_are_fetched(hub: Callable[..., Hu
         (["m-UD-Q4_K_XL.gguf", "m-Q6_K.gguf"], "m-UD-Q4_K_XL.gguf"),
         (["mmproj-m-F16.gguf", "m-BF16.gguf"], "m-BF16.gguf"),
         (["m.gguf"], "m.gguf"),
+        (["Qwen3-0.6B-Q8_0.gguf"], "Qwen3-0.6B-Q8_0.gguf"),  # all that the recommended repository holds
         (["something-odd.gguf", "m-F32.gguf"], "m-F32.gguf"),
     ],
 )

@@ -56,7 +56,8 @@ def test_a_pipeline_runs_and_its_cache_key_holds_no_secret(openai: OpenAIDouble)
     model = over(openai)
     nodes = IngestionPipeline(transformations=[model]).run(documents=[Document(text="rain")])
     assert nodes[0].embedding
-    assert KEY not in f"{model!r} {model.to_dict()} {model.to_payload()}"
+    payload = getattr(model, "to_payload", dict)()  # newer versions have it
+    assert KEY not in f"{model!r} {model.to_dict()} {payload}"
 
 
 def test_it_is_an_embedding_and_can_be_pickled_after_use() -> None:

@@ -231,7 +231,8 @@ def test_calls_kept_only_in_additional_kwargs_are_found() -> None:
 
 def test_no_key_in_repr_dict_payload_or_pickle() -> None:
     llm = UnifiedLLM("openai-compatible:m", base_url="http://127.0.0.1:9/v1", api_key=KEY)
-    shown = f"{llm!r} {llm} {llm.to_dict()} {llm.to_json()} {llm.to_payload()}"
+    payload = getattr(llm, "to_payload", dict)()  # newer versions have it
+    shown = f"{llm!r} {llm} {llm.to_dict()} {llm.to_json()} {payload}"
     assert KEY not in shown
 
 
