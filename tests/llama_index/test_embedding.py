@@ -56,7 +56,7 @@ def test_a_pipeline_runs_and_its_cache_key_holds_no_secret(openai: OpenAIDouble)
     model = over(openai)
     nodes = IngestionPipeline(transformations=[model]).run(documents=[Document(text="rain")])
     assert nodes[0].embedding
-    payload = getattr(model, "to_payload", dict)()  # newer versions have it
+    payload = model.to_payload() if hasattr(model, "to_payload") else None  # newer versions have it
     assert KEY not in f"{model!r} {model.to_dict()} {payload}"
 
 
