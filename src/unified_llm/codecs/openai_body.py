@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from unified_llm import _json
@@ -10,6 +10,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, unusable_body
 from unified_llm.codecs.openai_decode import decode_chat
 from unified_llm.requests import ChatRequest
+from unified_llm.responses import ChatResponse
 from unified_llm.stream import StreamEnd, StreamEvent, events_of
 from unified_llm.wire import LineSplitter, SSEEvent, SSESplitter, WireReply, parse_event
 
@@ -26,18 +27,24 @@ class BodySniffer:
     """Cuts the body into JSON payloads, after looking at its first bytes.
 
     A server that ignores ``stream`` sends one document, often an error with the status 200; lollms-webui sends lines
-    of JSON; a wrong address sends HTML.
+    of JSON; a wrong address sends HTML. `decode` reads a whole answer of the dialect.
     """
 
-    __slots__ = ("_context", "_form", "_headers", "_held", "_lines", "_request", "_secrets", "_sse")
+    __slots__ = ("_context", "_decode", "_form", "_headers", "_held", "_lines", "_request", "_secrets", "_sse")
 
     def __init__(
-        self, headers: Mapping[str, str], request: ChatRequest, context: CodecContext, secrets: Sequence[str]
+        self,
+        headers: Mapping[str, str],
+        request: ChatRequest,
+        context: CodecContext,
+        secrets: Sequence[str],
+        decode: Callable[[WireReply, ChatRequest, CodecContext, Sequence[str]], ChatResponse] = decode_chat,
     ) -> None:
         self._headers = headers
         self._request = request
         self._context = context
         self._secrets = secrets
+        self._decode = decode
         self._form: Form = "unknown"
         self._held = bytearray()
         self._sse = SSESplitter()
@@ -93,7 +100,7 @@ class BodySniffer:
                 200, self._headers, body, provider=self._context.provider, why=why, secrets=self._secrets
             )
         reply = WireReply(200, self._headers, body)
-        response = decode_chat(reply, self._request, self._context, self._secrets)
+        response = self._decode(reply, self._request, self._context, self._secrets)
         return [e for e in events_of(response) if not isinstance(e, StreamEnd)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from itertools import count
+from typing import ClassVar
 
 from unified_llm.codecs.base import CodecContext
 from unified_llm.errors import UnsupportedOptionError
@@ -20,7 +21,12 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Draft:
-    """Collects the adjustments of one request, under its `on_unsupported` policy."""
+    """Collects the adjustments of one request, under its `on_unsupported` policy.
+
+    `dialect` is the one whose parts are replayed as they came; a codec of another one has a subclass.
+    """
+
+    dialect: ClassVar[str] = DIALECT
 
     __slots__ = ("_ids", "_policy", "_used", "adjustments", "profile", "provider", "refused", "thinks")
 
@@ -71,9 +77,9 @@ class Draft:
     def owns(self, message: Message, native: Native | None = None) -> bool:
         """Whether this provider made the part: by its native block, else by the message's origin, if it has one."""
         if native is not None:
-            return native.dialect == DIALECT and native.provider in (None, self.provider)
+            return native.dialect == self.dialect and native.provider in (None, self.provider)
         origin = message.origin
-        return origin is None or (origin.provider == self.provider and origin.dialect == DIALECT)
+        return origin is None or (origin.provider == self.provider and origin.dialect == self.dialect)
 
     # -- tool call ids ----------------------------------------------------------------------------------------------
 

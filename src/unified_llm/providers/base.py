@@ -131,8 +131,12 @@ class WireProvider(LLMProvider):
 
     # -- chat ---------------------------------------------------------------------------------------------------
 
+    def codec_for(self, request: ChatRequest) -> ChatCodec:
+        """The dialect of `request`: the same one each time it is asked about the same request."""
+        return self.chat_codec
+
     def chat(self, request: ChatRequest) -> ChatResponse:
-        call = self.chat_codec.encode(request, self.context)
+        call = self.codec_for(request).encode(request, self.context)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -143,7 +147,7 @@ class WireProvider(LLMProvider):
             raise
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
-        call = self.chat_codec.encode(request, self.context)
+        call = self.codec_for(request).encode(request, self.context)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -162,7 +166,7 @@ class WireProvider(LLMProvider):
 
     def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
         self._check(reply)
-        response = self.chat_codec.decode(reply, request, self.context)
+        response = self.codec_for(request).decode(reply, request, self.context)
         details = response._d
         details.latency = time.perf_counter() - started
         details.cost = self.cost_per_call if details.cost is None else details.cost
@@ -176,7 +180,7 @@ class WireProvider(LLMProvider):
     # -- stream -------------------------------------------------------------------------------------------------
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
-        call = self.chat_codec.encode(request, self.context)
+        call = self.codec_for(request).encode(request, self.context)
         run = _StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
@@ -202,7 +206,7 @@ class WireProvider(LLMProvider):
         yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        call = self.chat_codec.encode(request, self.context)
+        call = self.codec_for(request).encode(request, self.context)
         run = _StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
@@ -311,10 +315,11 @@ def _last_events(decoder: StreamDecoder, broken: StreamInterruptedError | None) 
 class _StreamRun:
     """What one streamed call has produced so far, and when."""
 
-    __slots__ = ("_call", "_provider", "_request", "accumulator", "first", "headers", "started", "status")
+    __slots__ = ("_call", "_codec", "_provider", "_request", "accumulator", "first", "headers", "started", "status")
 
     def __init__(self, provider: WireProvider, request: ChatRequest, call: WireCall) -> None:
         self._provider = provider
+        self._codec = provider.codec_for(request)
         self._request = request
         self._call = call
         self.accumulator = Accumulator()
@@ -326,7 +331,7 @@ class _StreamRun:
     def begin(self, status: int, headers: Any) -> Any:
         self.status = status
         self.headers = headers
-        return self._provider.chat_codec.decoder(headers, self._request, self._provider.context)
+        return self._codec.decoder(headers, self._request, self._provider.context)
 
     def add(self, event: StreamEvent) -> None:
         if self.first is None and event.type != "start" and event.type != "progress":
@@ -336,7 +341,7 @@ class _StreamRun:
     def response(self, **details: Any) -> ChatResponse:
         provider = self._provider
         return self.accumulator.response(
-            origin=Origin(provider.context.provider, provider.chat_codec.dialect, self._request.model),
+            origin=Origin(provider.context.provider, self._codec.dialect, self._request.model),
             **{"model": self.accumulator.start.model or self._request.model} | details,
             provider=provider.context.provider,
             cost=provider.cost_per_call,
