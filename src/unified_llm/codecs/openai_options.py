@@ -9,14 +9,14 @@ from unified_llm.codecs.openai_draft import Draft
 from unified_llm.profiles import EFFORTS
 from unified_llm.requests import ModelConfig, nearest, unknown_option
 
-__all__ = ["put", "put_options"]
+__all__ = ["BUDGET_EFFORTS", "nearest_effort", "put", "put_options", "put_unknown"]
 
 Body: TypeAlias = dict[str, Any]
 
 # Sent under their own names, as they are.
 _PLAIN = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "user")
 # Prompts beyond this many tokens of thinking budget ask for the next higher effort.
-_BUDGET_EFFORTS = ((2048, "low"), (8192, "medium"))
+BUDGET_EFFORTS = ((2048, "low"), (8192, "medium"))
 
 
 def put(body: Body, path: str, value: Any) -> None:
@@ -53,10 +53,11 @@ def put_options(body: Body, config: ModelConfig, draft: Draft, *, has_tools: boo
     if config.prompt_caching is not None:
         _CACHING[draft.profile.prompt_caching](body, config.prompt_caching, draft)
     for name in config.unknown:
-        _unknown(name, config, draft)
+        put_unknown(name, config, draft)
 
 
-def _unknown(name: str, config: ModelConfig, draft: Draft) -> None:
+def put_unknown(name: str, config: ModelConfig, draft: Draft) -> None:
+    """Record an option that nobody knows, or raise `UnsupportedOptionError`, by policy."""
     if config.on_unsupported == "error":
         raise unknown_option(name, provider=draft.provider)
     guess = nearest(name, ModelConfig.option_names())
@@ -78,7 +79,7 @@ def _put_thinking(body: Body, thinking: bool | int, effort: str | None, draft: D
         put(body, profile.thinking_budget_field, int(thinking))
     elif profile.thinking == "effort" or profile.thinking == "reasoning":
         if effort is None:
-            level = next((name for limit, name in _BUDGET_EFFORTS if thinking <= limit), "high")
+            level = next((name for limit, name in BUDGET_EFFORTS if thinking <= limit), "high")
             draft.change("thinking", f"{draft.provider} has no token budget: it is sent as an effort")
             _put_effort(body, level, draft)
     elif profile.thinking == "none":
@@ -116,13 +117,13 @@ def _put_effort(body: Body, effort: str, draft: Draft) -> None:
         if effort == "none" and profile.thinking in ("template", "type", "reasoning"):
             _switch(body, False, draft)
             return
-        accepted = _nearest_effort(effort, profile.efforts)
+        accepted = nearest_effort(effort, profile.efforts)
         draft.change("effort", f"{draft.provider} does not know {effort!r}: {accepted!r} is sent")
         effort = accepted
     put(body, profile.effort_field, effort)
 
 
-def _nearest_effort(effort: str, accepted: tuple[str, ...]) -> str:
+def nearest_effort(effort: str, accepted: tuple[str, ...]) -> str:
     """The accepted effort next to `effort`; of two at the same distance, the lower."""
     if effort not in EFFORTS:
         return accepted[-1]
