@@ -207,7 +207,7 @@ class UnifiedLLM:
         try:
             self._flow.hooks.call("before_call", info)
             answer = self._flow.run(targets, info, ask, **_retry_of(settings))
-            response = self._finish(answer.value, answer.attempts)
+            response = self._finish(request, answer.value, answer.attempts)
             self._flow.hooks.call("on_response", info, response)
         finally:
             self._flow.hooks.call("on_end", info)
@@ -257,7 +257,7 @@ class UnifiedLLM:
         try:
             await self._flow.hooks.call_async("before_call", info)
             answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
-            response = self._finish(answer.value, answer.attempts)
+            response = self._finish(request, answer.value, answer.attempts)
             await self._flow.hooks.call_async("on_response", info, response)
         finally:
             await self._flow.hooks.call_async("on_end", info)
@@ -291,7 +291,7 @@ class UnifiedLLM:
             self._flow.hooks.call("before_call", info)
             for event in self._flow.stream(targets, info, ask, **_retry_of(settings)):
                 if isinstance(event, StreamEnd):
-                    self._finish(event.response)
+                    self._finish(request, event.response)
                     self._flow.hooks.call("on_response", info, event.response)
                 yield event
         finally:
@@ -326,7 +326,7 @@ class UnifiedLLM:
             async with closing(self._flow.stream_async(targets, info, ask, **_retry_of(settings))) as events:
                 async for event in events:
                     if isinstance(event, StreamEnd):
-                        self._finish(event.response)
+                        self._finish(request, event.response)
                         await self._flow.hooks.call_async("on_response", info, event.response)
                     yield event
         finally:
@@ -340,10 +340,10 @@ class UnifiedLLM:
         options: dict[str, Any],
         stream: bool = False,
     ) -> tuple[ChatRequest, ModelConfig]:
-        merged, normal = prepare_chat(self.config, messages, config, options)
+        merged, normal, notes = prepare_chat(self.config, messages, config, options)
         if attachments.needs_reading(normal):
             normal = attachments.resolve(normal)
-        return build_request(normal, merged, tools, stream), merged
+        return build_request(normal, merged, tools, stream, notes), merged
 
     async def _prepare_async(
         self,
@@ -353,10 +353,10 @@ class UnifiedLLM:
         options: dict[str, Any],
         stream: bool = False,
     ) -> tuple[ChatRequest, ModelConfig]:
-        merged, normal = prepare_chat(self.config, messages, config, options)
+        merged, normal, notes = prepare_chat(self.config, messages, config, options)
         if attachments.needs_reading(normal):
             normal = await attachments.resolve_async(normal)
-        return build_request(normal, merged, tools, stream), merged
+        return build_request(normal, merged, tools, stream, notes), merged
 
     def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
         """The request for one target; what is left of the deadline bounds its silences, as sync code can do no more."""
@@ -368,8 +368,12 @@ class UnifiedLLM:
         bounds = (request.config.timeout, self._timeout, step.seconds_left)
         return replace(request, config=_with_timeout(request.config, min(b for b in bounds if b is not None)))
 
-    def _finish(self, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
+    def _finish(
+        self, request: ChatRequest, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
+    ) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
+        if request.adjustments:
+            response._d.adjustments = request.adjustments + response.adjustments
         for adjustment in response.adjustments:
             self._warn(response.provider, adjustment)
         details = response._d

@@ -12,6 +12,7 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.errors import InvalidMessageError
+from unified_llm.message_keys import unsent_keys
 from unified_llm.messages import (
     Audio,
     File,
@@ -27,6 +28,7 @@ from unified_llm.messages import (
     ToolCall,
     ToolResult,
 )
+from unified_llm.responses import Adjustment
 
 __all__ = [
     "KNOWN_TYPES",
@@ -72,12 +74,15 @@ def _unbase64(text: object) -> bytes:
 # -- reading ----------------------------------------------------------------------------------------
 
 
-def normalize_messages(messages: object) -> tuple[Message, ...]:
+def normalize_messages(messages: object, notes: list[Adjustment] | None = None) -> tuple[Message, ...]:
     """Turn what callers pass (a str, a Message, a dict, or a sequence of these) into messages.
+
+    Keys of dictionaries that no request carries (see `message_keys`) are added to `notes`.
 
     Raises:
         InvalidMessageError: there is none, or one of them is no message; the text gives its position.
     """
+    notes = [] if notes is None else notes
     if isinstance(messages, str):
         if not messages.strip():
             raise InvalidMessageError("the prompt is empty", hint="pass some text")
@@ -85,12 +90,12 @@ def normalize_messages(messages: object) -> tuple[Message, ...]:
     if isinstance(messages, Message):
         return (messages,)
     if isinstance(messages, Mapping):
-        return (message_from_dict(messages),)
+        return (_one_message(messages, 0, notes),)
     if not isinstance(messages, Iterable) or isinstance(messages, (bytes, bytearray)):
         raise InvalidMessageError(
             f"messages is {type(messages).__name__}", hint="pass a str, a list of dictionaries, or a list of Message"
         )
-    result = tuple(_one_message(m, i) for i, m in enumerate(messages))
+    result = tuple(_one_message(m, i, notes) for i, m in enumerate(messages))
     if not result:
         raise InvalidMessageError("there are no messages", hint="pass a str, or a list with at least one message")
     return result
@@ -142,14 +147,15 @@ def _single_call(calls: object) -> Message | None:
     return None
 
 
-def _one_message(value: object, position: int) -> Message:
+def _one_message(value: object, position: int, notes: list[Adjustment]) -> Message:
     if type(value) is dict and (message := _plain(value)) is not None:
         return message
     if isinstance(value, Message):
         return value
     if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class costs five times as much
         try:
-            return message_from_dict(value)
+            notes += [Adjustment("dropped", f"messages[{position}].{key}", why) for key, why in unsent_keys(value)]
+            return _read_message(value)
         except InvalidMessageError as exc:
             exc.message = f"messages[{position}]: {exc.message}"
             raise
@@ -165,6 +171,11 @@ def _one_message(value: object, position: int) -> Message:
 
 def message_from_dict(value: Mapping[str, Any]) -> Message:
     """See `Message.from_dict`."""
+    unsent_keys(value)  # raises for keys that nobody has
+    return _read_message(value)
+
+
+def _read_message(value: Mapping[str, Any]) -> Message:
     role = value.get("role")
     if not isinstance(role, str):
         raise InvalidMessageError("a message has no role", hint="add 'role': 'user' (or system, assistant, tool)")
@@ -181,9 +192,8 @@ def message_from_dict(value: Mapping[str, Any]) -> Message:
         parts = tuple(part for block in content for part in parts_from_block(block))
     else:
         raise InvalidMessageError(f"content is {type(content).__name__}", hint="content is a str or a list of parts")
-    reasoning = value.get("reasoning_content") or value.get("reasoning")
-    if isinstance(reasoning, str) and reasoning:
-        parts = (Thinking(reasoning), *parts)
+    if len(value) > 2:
+        parts = (*_thoughts(value), *parts, *_more_parts(value, said=bool(parts)))
     calls = value.get("tool_calls")
     if calls:
         parts += tuple(_tool_call(c) for c in calls)
@@ -194,14 +204,39 @@ def message_from_dict(value: Mapping[str, Any]) -> Message:
     return Message(role, parts, name=value.get("name"), id=value.get("id"))
 
 
+def _thoughts(value: Mapping[str, Any]) -> list[Part]:
+    """Reasoning beside the content, in the spellings of DeepSeek, OpenRouter, Ollama and LiteLLM."""
+    blocks = value.get("thinking_blocks")
+    if isinstance(blocks, Sequence) and not isinstance(blocks, str) and blocks:  # signed, so better than their text
+        return [part for block in blocks for part in parts_from_block(block)]
+    text = value.get("reasoning_content") or value.get("reasoning") or value.get("thinking")
+    return [Thinking(text)] if isinstance(text, str) and text else []
+
+
+def _more_parts(value: Mapping[str, Any], *, said: bool) -> list[Part]:
+    """What else stands beside the content: a refusal, Ollama's images, what OpenAI-like servers want back."""
+    parts: list[Part] = []
+    refusal = value.get("refusal")
+    if isinstance(refusal, str) and refusal and not said:
+        parts.append(Text(refusal))
+    for image in value.get("images") or ():
+        data = split_data_url(image)[0] if isinstance(image, str) and image.startswith("data:") else None
+        parts.append(Image(data=_unbase64(image) if data is None else data))
+    for key in ("reasoning_details", "extra_content"):
+        if value.get(key):
+            parts.append(Opaque(Native("openai-chat", {"type": key, key: value[key]})))
+    return parts
+
+
 def _tool_message(value: Mapping[str, Any], content: Any) -> Message:
-    call_id = value.get("tool_call_id") or value.get("name")
+    name = value.get("name") or value.get("tool_name")
+    call_id = value.get("tool_call_id") or name
     if not isinstance(call_id, str) or not call_id:
         raise InvalidMessageError("a tool message has no tool_call_id", hint="give the id of the call it answers")
     inner: Any = content
     if type(content) is not str and isinstance(content, Sequence) and not isinstance(content, str):
         inner = [part for block in content for part in parts_from_block(block)]
-    result = ToolResult(call_id, inner, is_error=bool(value.get("is_error")), name=value.get("name"))
+    result = ToolResult(call_id, inner, is_error=bool(value.get("is_error")), name=name)
     return Message(MessageRole.TOOL, result, id=value.get("id"))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from unified_llm.errors import InvalidMessageError, InvalidRequestError
+from unified_llm.errors import InvalidMessageError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.message_formats import normalize_messages
 from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall, ToolResult
 from unified_llm.providers.registry import canonical_name
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, unknown_option
+from unified_llm.responses import Adjustment
 from unified_llm.schemas import normalize_response_format
 from unified_llm.tools import ToolLike, normalize_tool_choice, normalize_tools
 
@@ -25,7 +26,11 @@ _OPTIONS = frozenset(ModelConfig.option_names()) | {
 
 
 def build_request(
-    messages: tuple[Message, ...], config: ModelConfig, tools: Iterable[ToolLike] | None, stream: bool
+    messages: tuple[Message, ...],
+    config: ModelConfig,
+    tools: Iterable[ToolLike] | None,
+    stream: bool,
+    notes: Iterable[Adjustment] = (),
 ) -> ChatRequest:
     """The request but for its model, which each target sets (`ChatRequest.for_model`).
 
@@ -47,16 +52,18 @@ def build_request(
         tool_choice=choice if normal else None,
         response_format=normalize_response_format(config.response_format),
         stream=stream,
+        adjustments=tuple(notes),
     )
 
 
 def prepare_chat(
     base: ModelConfig, messages: object, config: ModelConfig | Mapping[str, Any] | None, options: dict[str, Any]
-) -> tuple[ModelConfig, tuple[Message, ...]]:
-    """Merge the options and read the messages.
+) -> tuple[ModelConfig, tuple[Message, ...], list[Adjustment]]:
+    """Merge the options and read the messages. The third value tells what they say that no request carries.
 
     Raises:
-        UnsupportedOptionError: a keyword is no option; the hint gives the nearest.
+        UnsupportedOptionError: a keyword is no option; the hint gives the nearest. Or the messages say something that
+            no request carries, and `on_unsupported` is "error".
         InvalidMessageError: the messages cannot be sent, whatever the provider.
     """
     system = options.pop("system", None)
@@ -69,11 +76,17 @@ def prepare_chat(
     if merged.provider_options:
         named = {canonical_name(name) or name: value for name, value in merged.provider_options.items()}
         merged = merged.merge(provider_options=named)
-    normal = normalize_messages(messages)
+    notes: list[Adjustment] = []
+    normal = normalize_messages(messages, notes)
+    if notes and merged.on_unsupported == "error":
+        raise UnsupportedOptionError(
+            f"{notes[0].what} cannot be sent: {notes[0].reason}",
+            hint="leave it out, or set on_unsupported='warn' to go on without it",
+        )
     if system:
         normal = (Message(MessageRole.SYSTEM, system), *normal)
     check_history(normal)
-    return merged, normal
+    return merged, normal, notes
 
 
 def check_history(messages: tuple[Message, ...]) -> None:

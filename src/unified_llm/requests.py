@@ -13,6 +13,7 @@ from unified_llm.tools import Tool, ToolChoice
 
 if TYPE_CHECKING:
     from unified_llm.cache import ResponseCache
+    from unified_llm.responses import Adjustment
 
 __all__ = ["ChatRequest", "EmbedRequest", "ModelConfig", "ResponseFormat", "nearest"]
 
@@ -220,7 +221,8 @@ def unknown_option(name: str, *, provider: str | None = None) -> UnsupportedOpti
 class ChatRequest:
     """A chat call, resolved: what the codecs encode. `config.model_name` is already split into `model`.
 
-    `cache` is looked into first, by providers that encode their requests (`WireProvider`).
+    `cache` is looked into first, by providers that encode their requests (`WireProvider`). `adjustments` tells what
+    the caller's messages said that no request carries.
     """
 
     model: str
@@ -231,6 +233,7 @@ class ChatRequest:
     response_format: ResponseFormat | None = None
     stream: bool = False
     cache: ResponseCache | None = None
+    adjustments: tuple[Adjustment, ...] = ()
 
     def for_model(self, model: str) -> ChatRequest:
         """The same request for another model."""
@@ -243,6 +246,7 @@ class ChatRequest:
             self.response_format,
             self.stream,
             self.cache,
+            self.adjustments,
         )
 
 

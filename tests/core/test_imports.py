@@ -44,7 +44,7 @@ STILL_HEAVY = [name for name in HEAVY if name not in ("httpx", "httpcore", "pyda
 # From the bottom of the house to the top. A module may import those of a lower floor, or of its own room.
 FLOORS: list[set[str]] = [
     {"errors", "_json"},
-    {"_optional", "logs", "messages", "tools", "profiles"},
+    {"_optional", "logs", "messages", "message_keys", "tools", "profiles"},
     {"requests"},
     {"responses", "schemas"},
     {"stream", "wire", "message_formats"},
