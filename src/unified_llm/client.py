@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
@@ -201,8 +201,10 @@ class UnifiedLLM:
 
         def ask(step: Send) -> ChatResponse:
             provider, model = self._router.resolve(step.target)
-            with self._flow.admitted(step, request):
-                return provider.chat(self._for(step, request, model))
+            with self._flow.admission.admitted(step, request) as place:
+                response = provider.chat(self._for(step, request, model))
+                place.used(response.usage)
+                return response
 
         try:
             self._flow.hooks.call("before_call", info)
@@ -251,8 +253,10 @@ class UnifiedLLM:
 
         async def ask(step: Send) -> ChatResponse:
             provider, model = await self._router.resolve_async(step.target)
-            async with self._flow.admitted_async(step, request):
-                return await provider.chat_async(self._for(step, request, model))
+            async with self._flow.admission.admitted(step, request) as place:
+                response = await provider.chat_async(self._for(step, request, model))
+                place.used(response.usage)
+                return response
 
         try:
             await self._flow.hooks.call_async("before_call", info)
@@ -284,8 +288,11 @@ class UnifiedLLM:
 
         def ask(step: Send) -> Iterator[StreamEvent]:
             provider, model = self._router.resolve(step.target)
-            with self._flow.admitted(step, request):
-                yield from provider.stream(self._for(step, request, model))
+            with self._flow.admission.admitted(step, request) as place:
+                for event in provider.stream(self._for(step, request, model)):
+                    if isinstance(event, StreamEnd):
+                        place.used(event.response.usage)
+                    yield event
 
         try:
             self._flow.hooks.call("before_call", info)
@@ -315,10 +322,12 @@ class UnifiedLLM:
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             provider, model = await self._router.resolve_async(step.target)
             async with (
-                self._flow.admitted_async(step, request),
+                self._flow.admission.admitted(step, request) as place,
                 closing(provider.stream_async(self._for(step, request, model))) as events,
             ):
                 async for event in events:
+                    if isinstance(event, StreamEnd):
+                        place.used(event.response.usage)
                     yield event
 
         try:
@@ -360,17 +369,16 @@ class UnifiedLLM:
 
     def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
         """The request for one target; what is left of the deadline bounds its silences, as sync code can do no more."""
-        request = request.for_model(model)
-        if self._cache is not None and request.config.cache is not False:
-            request = replace(request, cache=self._cache)
-        if step.seconds_left is None:
-            return request
-        bounds = (request.config.timeout, self._timeout, step.seconds_left)
-        return replace(request, config=_with_timeout(request.config, min(b for b in bounds if b is not None)))
+        cache = None if request.config.cache is False else self._cache
+        return request.for_model(model, config=self._bounded(step, request.config), cache=cache)
 
-    def _finish(
-        self, request: ChatRequest, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
-    ) -> ChatResponse:
+    def _bounded(self, step: Send, config: ModelConfig) -> ModelConfig:
+        if step.seconds_left is None:
+            return config
+        bounds = (config.timeout, self._timeout, step.seconds_left)
+        return config.with_timeout(min(b for b in bounds if b is not None))
+
+    def _finish(self, request: ChatRequest, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
         if request.adjustments:
             response._d.adjustments = request.adjustments + response.adjustments
@@ -425,8 +433,10 @@ class UnifiedLLM:
         info = CallInfo("embed", label=self.config.label, request=request)
 
         def ask(step: Send) -> Embeddings:
-            with self._flow.admitted(step, request):
-                return provider.embed(request)
+            with self._flow.admission.admitted(step, request) as place:
+                vectors = provider.embed(replace(request, config=self._bounded(step, request.config)))
+                place.used(vectors.usage)
+                return vectors
 
         try:
             self._flow.hooks.call("before_call", info)
@@ -456,8 +466,10 @@ class UnifiedLLM:
         info = CallInfo("embed", label=self.config.label, request=request)
 
         async def ask(step: Send) -> Embeddings:
-            async with self._flow.admitted_async(step, request):
-                return await provider.embed_async(request)
+            async with self._flow.admission.admitted(step, request) as place:
+                vectors = await provider.embed_async(replace(request, config=self._bounded(step, request.config)))
+                place.used(vectors.usage)
+                return vectors
 
         try:
             await self._flow.hooks.call_async("before_call", info)
@@ -643,18 +655,6 @@ def retry_policy(retry: RetryPolicy | None, max_retries: int | None, deadline: f
         max_retries=base.max_retries if max_retries is None else max_retries,
         deadline=base.deadline if deadline is None else deadline,
     )
-
-
-_OPTIONS = tuple(f.name for f in fields(ModelConfig))
-
-
-def _with_timeout(config: ModelConfig, seconds: float) -> ModelConfig:
-    """A copy with another timeout. Merging would check every option again, for each attempt."""
-    other = object.__new__(ModelConfig)
-    for name in _OPTIONS:
-        object.__setattr__(other, name, getattr(config, name))
-    object.__setattr__(other, "timeout", seconds)
-    return other
 
 
 def _retry_of(settings: ModelConfig) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class ResponseFormat:
         return hash((self.name, self.strict, self.model))
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, init=False)
 class ModelConfig:
     """Options of a call. None means "not sent": the server's own default applies.
 
@@ -109,35 +109,42 @@ class ModelConfig:
         stop_sequences: str | Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        put = object.__setattr__
-        options = {_ALIASES.get(k, k): v for k, v in options.items()}
-        if model_name is None:
-            model_name = options.pop("model_name", None)
-        if max_tokens is None:
-            max_tokens = options.pop("max_tokens", None)
-        if stop_sequences is None:
-            stop_sequences = options.pop("stop_sequences", None)
-        put(self, "model_name", model_name)
-        put(self, "temperature", temperature)
-        put(self, "max_tokens", max_tokens)
-        put(self, "top_p", top_p)
-        put(self, "stop_sequences", _stops(stop_sequences))
+        given = self.__dict__  # only what is set: copying and merging cost what was given, not what could be
         unknown = dict(options.pop("unknown", None) or {})
-        for name in _REST:
-            put(self, name, options.pop(name, None))
-        put(self, "unknown", unknown | options)
-        _check(self)
+        for name, value in options.items():
+            name = _ALIASES.get(name, name)
+            if name not in _KNOWN:
+                unknown[name] = value
+            elif value is not None:
+                given[name] = value
+        named = (model_name, temperature, max_tokens, top_p, stop_sequences)
+        given.update(pair for pair in zip(_NAMES, named, strict=False) if pair[1] is not None)
+        given["unknown"] = unknown
+        _check(given)
 
     def merge(self, other: ModelConfig | None = None, **options: Any) -> ModelConfig:
         """Return a copy in which everything set in `other`, then in `options`, wins over this one."""
-        values = {k: v for k in _NAMES if (v := getattr(self, k)) is not None}
-        if other is not None and not options and not self.unknown and len(values) == 1:
-            return other  # nothing is set here (`unknown` is never None), as with most clients
+        merged = self
         if other is not None:
-            values |= {k: v for k in _NAMES if (v := getattr(other, k)) is not None}
-            values["unknown"] = {**self.unknown, **other.unknown}
-        values |= {_ALIASES.get(k, k): v for k, v in options.items() if v is not None}
-        return ModelConfig(**values)
+            merged = merged._under(other)
+        options = {k: v for k, v in options.items() if v is not None}
+        return merged._under(ModelConfig(**options)) if options else merged
+
+    def _under(self, other: ModelConfig) -> ModelConfig:
+        if len(self.__dict__) == 1 and not self.unknown:
+            return other  # nothing is set here, as with most clients
+        merged = object.__new__(ModelConfig)  # both were checked: not again, for each call
+        merged.__dict__.update(self.__dict__)
+        merged.__dict__.update(other.__dict__)
+        merged.__dict__["unknown"] = {**self.unknown, **other.unknown}
+        return merged
+
+    def with_timeout(self, seconds: float) -> ModelConfig:
+        """A copy with another timeout, in seconds."""
+        copy = object.__new__(ModelConfig)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__["timeout"] = seconds
+        return copy
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
@@ -153,7 +160,7 @@ _ALIASES = {
     "reasoning_effort": "effort",
 }
 _NAMES = tuple(f.name for f in fields(ModelConfig))
-_REST = tuple(n for n in _NAMES[5:] if n != "unknown")
+_KNOWN = frozenset(_NAMES)
 
 
 def _stops(stops: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -167,43 +174,48 @@ def _stops(stops: str | Sequence[str] | None) -> tuple[str, ...] | None:
     return texts
 
 
-_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
-    ("model_name", (str,), "a text such as 'claude:claude-sonnet-5-5'"),
-    ("effort", (str,), "a text such as 'low' or 'high'"),
-    ("thinking", (bool, int), "True, False or a number of tokens"),
-    ("provider_options", (Mapping,), "a dictionary such as {'claude': {'service_tier': 'auto'}}"),
-    ("extra_headers", (Mapping,), "a dictionary of texts"),
-    ("extra_body", (Mapping,), "a dictionary"),
-)
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "model_name": ((str,), "a text such as 'claude:claude-sonnet-5-5'"),
+    "effort": ((str,), "a text such as 'low' or 'high'"),
+    "thinking": ((bool, int), "True, False or a number of tokens"),
+    "provider_options": ((Mapping,), "a dictionary such as {'claude': {'service_tier': 'auto'}}"),
+    "extra_headers": ((Mapping,), "a dictionary of texts"),
+    "extra_body": ((Mapping,), "a dictionary"),
+}
+_RANGES = {"temperature": (0, 2), "top_p": (0, 1), "min_p": (0, 1)}
 
 
-def _check(config: ModelConfig) -> None:
+def _check(given: dict[str, Any]) -> None:
     """Refuse values that no server can take; the type errors of a web form show here, not as a 400 later."""
-    for name, kinds, what in _KINDS:
-        value = getattr(config, name)
-        if value is not None and not isinstance(value, kinds):
-            raise InvalidRequestError(f"{name} is {type(value).__name__}: {value!r}", hint=f"{name} is {what}")
-    for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1), ("min_p", 0, 1)):
-        value = getattr(config, name)
-        if value is not None and not (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-        ):
-            raise InvalidRequestError(f"{name} must be a number from {low} to {high}, not {value!r}")
-    limit = config.max_tokens
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
-        raise InvalidRequestError(f"max_tokens must be a whole number, not {limit!r}")
-    if limit is not None and limit <= 0:
-        # -1 means "no limit" to LM Studio and llama.cpp and is an error elsewhere: not sending it says the same.
-        object.__setattr__(config, "max_tokens", None)
-    for name in ("max_retries", "deadline", "timeout"):
-        value = getattr(config, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+    for name, value in tuple(given.items()):
+        if name in _KINDS:
+            kinds, what = _KINDS[name]
+            if not isinstance(value, kinds):
+                raise InvalidRequestError(f"{name} is {type(value).__name__}: {value!r}", hint=f"{name} is {what}")
+        elif name in _RANGES:
+            low, high = _RANGES[name]
+            if not (_is_number(value) and low <= value <= high):
+                raise InvalidRequestError(f"{name} must be a number from {low} to {high}, not {value!r}")
+        elif name in ("stop_sequences", "fallbacks"):
+            given[name] = _stops(value)
+        elif name == "max_tokens":
+            _check_limit(given, value)
+        elif name in ("max_retries", "deadline", "timeout") and not (_is_number(value) and value >= 0):
             raise InvalidRequestError(f"{name} must be a number that is not negative, and is {value!r}")
-    if config.fallbacks is not None:
-        put = object.__setattr__
-        put(config, "fallbacks", _stops(config.fallbacks))
-    if config.on_unsupported not in (None, "warn", "error", "drop"):
-        raise InvalidRequestError(f"on_unsupported must be 'warn', 'error' or 'drop', not {config.on_unsupported!r}")
+        elif name == "on_unsupported" and value not in ("warn", "error", "drop"):
+            raise InvalidRequestError(f"on_unsupported must be 'warn', 'error' or 'drop', not {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_limit(given: dict[str, Any], limit: object) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidRequestError(f"max_tokens must be a whole number, not {limit!r}")
+    if limit <= 0:
+        # -1 means "no limit" to LM Studio and llama.cpp and is an error elsewhere: not sending it says the same.
+        del given["max_tokens"]
 
 
 def unknown_option(name: str, *, provider: str | None = None) -> UnsupportedOptionError:
@@ -235,17 +247,19 @@ class ChatRequest:
     cache: ResponseCache | None = None
     adjustments: tuple[Adjustment, ...] = ()
 
-    def for_model(self, model: str) -> ChatRequest:
-        """The same request for another model."""
+    def for_model(
+        self, model: str, *, config: ModelConfig | None = None, cache: ResponseCache | None = None
+    ) -> ChatRequest:
+        """The same request for another model, with other options or a cache if they are given."""
         return ChatRequest(
             model,
             self.messages,
-            self.config,
+            self.config if config is None else config,
             self.tools,
             self.tool_choice,
             self.response_format,
             self.stream,
-            self.cache,
+            self.cache if cache is None else cache,
             self.adjustments,
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -312,7 +313,7 @@ async def test_a_cancelled_waiter_gives_its_place_back() -> None:
 def test_a_rate_limit_that_ends_after_the_deadline_says_so_at_once() -> None:
     llm = UnifiedLLM("offline", deadline=1, limits={"offline": Limits(requests_per_minute=6)})
     llm.chat("x")
-    with pytest.raises(RateLimitError, match="own limit") as caught:
+    with pytest.raises(RateLimitError, match=r"own limit") as caught:
         llm.chat("x")
     assert caught.value.retry_after == pytest.approx(10, abs=0.5)
 
@@ -421,3 +422,35 @@ def test_errors_are_also_the_builtin_kinds() -> None:
     assert issubclass(APITimeoutError, TimeoutError)
     assert issubclass(InvalidRequestError, ValueError)
     assert not issubclass(APIError, ValueError)
+
+
+USED = {"prompt_tokens": 4000, "completion_tokens": 1000, "total_tokens": 5000}
+STREAM_THAT_TOLD = sse([delta("hi", "stop"), {"choices": [], "usage": USED}])
+VECTORS = {"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 5000, "total_tokens": 5000}}
+A_HUNDRED_A_SECOND = {"openai-compatible": Limits(tokens_per_minute=6000)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "call"),
+    [
+        (json_reply(completion() | {"usage": USED}), lambda llm: llm.chat("Hi")),
+        (STREAM_THAT_TOLD, lambda llm: list(llm.stream("Hi"))),
+        (json_reply(VECTORS), lambda llm: llm.embed("Hi")),
+    ],
+    ids=["chat", "stream", "embed"],
+)
+def test_tokens_really_used_count_against_the_limit(answer: Answer, call: Callable[[UnifiedLLM], object]) -> None:
+    with WireServer(answer) as server:
+        llm = client(server, limits=A_HUNDRED_A_SECOND, deadline=5, embed_model="openai-compatible:e")
+        call(llm)
+        with pytest.raises(RateLimitError, match=r"own limit .* too late"):
+            llm.chat("Hi")  # its turn comes in some 40 s
+
+
+async def test_tokens_really_used_count_for_async_calls_too() -> None:
+    with WireServer(STREAM_THAT_TOLD) as server:
+        async with client(server, limits=A_HUNDRED_A_SECOND, deadline=5) as llm:
+            async for _ in llm.stream_async("Hi"):
+                pass
+            with pytest.raises(RateLimitError, match=r"own limit .* too late"):
+                await llm.chat_async("Hi")

@@ -59,16 +59,18 @@ class Budget:
             return
         with self._lock:
             waiting = len(self._in_flight)
-            self._check("USD", self.usd, self.spent_usd + waiting * self._dearest)
-            self._check("tokens", self.tokens, self.spent_tokens + waiting * self._longest)
+            if self.usd is not None:
+                self._check("USD", self.usd, self.spent_usd + waiting * self._dearest)
+            if self.tokens is not None:
+                self._check("tokens", self.tokens, self.spent_tokens + waiting * self._longest)
             if self.refuse_unpriced and self.unpriced_calls:
                 raise BudgetExceeded(
                     "the cost of an earlier call is not known", hint="give its price: PriceTable.override(...)"
                 )
             self._in_flight.add(id(info))
 
-    def _check(self, unit: str, limit: float | None, spent: float) -> None:
-        if limit is not None and spent >= limit:
+    def _check(self, unit: str, limit: float, spent: float) -> None:
+        if spent >= limit:
             of = f" of label {self.label!r}" if self.label else ""
             raise BudgetExceeded(
                 f"the budget{of} is used up: {spent:g} of {limit:g} {unit}",
@@ -94,5 +96,6 @@ class Budget:
 
     def on_end(self, info: Any) -> None:
         """A call is over, well or not (the client calls this)."""
-        with self._lock:
-            self._in_flight.discard(id(info))
+        if id(info) in self._in_flight:  # not after `on_response`
+            with self._lock:
+                self._in_flight.discard(id(info))

@@ -2,38 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Self
 
 from unified_llm.errors import APITimeoutError, RateLimitError
 from unified_llm.flow.gate import Gate
 from unified_llm.policy import Limits, Send, TokenBucket
+from unified_llm.preparation import approximate_tokens
+from unified_llm.requests import ChatRequest, EmbedRequest
+from unified_llm.responses import Usage
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Place"]
+
+
+class Place:
+    """A call that was let in. This one has no limits."""
+
+    __slots__ = ()
+
+    def used(self, usage: Usage) -> None:
+        """Count the tokens that the call took, in the place of those it was thought to take."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+FREE: Final = Place()
 
 
 class _Meter:
     """The limits of one provider, in use."""
 
-    __slots__ = ("gate", "requests", "tokens")
+    __slots__ = ("_lock", "gate", "requests", "tokens")
 
     def __init__(self, limits: Limits) -> None:
+        self._lock = threading.Lock()
         self.gate = Gate(limits.concurrency) if limits.concurrency else None
         self.requests = TokenBucket(limits.requests_per_minute) if limits.requests_per_minute else None
         self.tokens = TokenBucket(limits.tokens_per_minute) if limits.tokens_per_minute else None
 
     def wait(self, tokens: int, now: float) -> float:
         """Seconds until a call of about so many tokens may be sent; the place in the queue is taken."""
-        by_requests = self.requests.reserve(1, now) if self.requests else 0.0
-        by_tokens = self.tokens.reserve(tokens, now) if self.tokens else 0.0
+        with self._lock:
+            by_requests = self.requests.reserve(1, now) if self.requests else 0.0
+            by_tokens = self.tokens.reserve(tokens, now) if self.tokens else 0.0
         return max(by_requests, by_tokens)
 
     def give_back(self, tokens: int) -> None:
         """Undo a reservation that was not used."""
-        if self.requests:
-            self.requests.adjust(-1)
+        with self._lock:
+            if self.requests:
+                self.requests.adjust(-1)
+            if self.tokens:
+                self.tokens.adjust(-tokens)
+
+    def correct(self, tokens: int) -> None:
+        """Take so many tokens more than was thought, or give them back if negative."""
         if self.tokens:
-            self.tokens.adjust(-tokens)
+            with self._lock:
+                self.tokens.adjust(tokens)
 
 
 class Admission:
@@ -47,56 +82,22 @@ class Admission:
         sleep: Callable[[float], None],
         sleep_async: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._clock, self._sleep, self._sleep_async = clock, sleep, sleep_async
+        self.clock, self.sleep, self.sleep_async = clock, sleep, sleep_async
         self._meters = {name: _Meter(given) for name, given in limits.items()}
 
-    @contextmanager
-    def admitted(self, step: Send, tokens: int) -> Iterator[None]:
-        """Within, the call may be sent: its turn has come and a place is free.
+    def admitted(self, step: Send, request: ChatRequest | EmbedRequest) -> Place:
+        """A context manager, sync and async: within, the call may be sent, its turn has come and a place is free.
 
-        Raises:
+        Raises (on entering):
             RateLimitError: the turn would come after the deadline.
             APITimeoutError: no place came free before the deadline.
         """
         meter = self._meters.get(step.target.provider)
-        if meter is None:
-            yield
-            return
-        pause = self._turn(meter, step, tokens)
-        if pause:
-            self._sleep(pause)
-        if meter.gate is None:
-            yield
-            return
-        if not meter.gate.enter(step.seconds_left):
-            raise _no_place(step, meter.gate)
-        try:
-            yield
-        finally:
-            meter.gate.leave()
+        return FREE if meter is None else _Pass(self, meter, step, request)
 
-    @asynccontextmanager
-    async def admitted_async(self, step: Send, tokens: int) -> AsyncIterator[None]:
-        """`admitted` for an event loop."""
-        meter = self._meters.get(step.target.provider)
-        if meter is None:
-            yield
-            return
-        pause = self._turn(meter, step, tokens)
-        if pause:
-            await self._sleep_async(pause)
-        if meter.gate is None:
-            yield
-            return
-        if not await meter.gate.enter_async(step.seconds_left):
-            raise _no_place(step, meter.gate)
-        try:
-            yield
-        finally:
-            meter.gate.leave()
-
-    def _turn(self, meter: _Meter, step: Send, tokens: int) -> float:
-        pause = meter.wait(tokens, self._clock())
+    def turn(self, meter: _Meter, step: Send, tokens: int) -> float:
+        """Seconds until a call of about so many tokens may be sent. Raises `RateLimitError`."""
+        pause = meter.wait(tokens, self.clock())
         if step.seconds_left is not None and pause >= step.seconds_left:
             meter.give_back(tokens)
             raise RateLimitError(
@@ -108,16 +109,45 @@ class Admission:
             )
         return pause
 
-    def used(self, provider: str, estimated: int, actual: int | None) -> None:
-        """Correct the tokens a call was thought to take."""
-        meter = self._meters.get(provider)
-        if meter is not None and meter.tokens is not None and actual is not None:
-            meter.tokens.adjust(actual - estimated)
 
-    @property
-    def limited(self) -> bool:
-        """Whether any provider has limits (then calls must be measured)."""
-        return bool(self._meters)
+class _Pass(Place):
+    """One call's turn and place; both kinds of context manager. A class, as generators cost more than the limits."""
+
+    __slots__ = ("_admission", "_estimate", "_gate", "_meter", "_step")
+
+    def __init__(self, admission: Admission, meter: _Meter, step: Send, request: ChatRequest | EmbedRequest) -> None:
+        self._admission, self._meter, self._step = admission, meter, step
+        self._gate = meter.gate
+        self._estimate = approximate_tokens(request) if meter.tokens else 0
+
+    def used(self, usage: Usage) -> None:
+        known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+        if known:  # embeddings have no output
+            self._meter.correct(sum(known) - self._estimate)
+
+    def __enter__(self) -> Self:
+        if pause := self._admission.turn(self._meter, self._step, self._estimate):
+            self._admission.sleep(pause)
+        gate = self._gate
+        if gate is not None and not gate.try_enter() and not gate.enter(self._step.seconds_left):
+            raise _no_place(self._step, gate)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._gate is not None:
+            self._gate.leave()
+
+    async def __aenter__(self) -> Self:
+        if pause := self._admission.turn(self._meter, self._step, self._estimate):
+            await self._admission.sleep_async(pause)
+        gate = self._gate
+        if gate is not None and not gate.try_enter() and not await gate.enter_async(self._step.seconds_left):
+            raise _no_place(self._step, gate)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._gate is not None:
+            self._gate.leave()
 
 
 def _no_place(step: Send, gate: Gate) -> APITimeoutError:

@@ -31,6 +31,14 @@ class Gate:
         """Callers that are in now."""
         return self._inside
 
+    def try_enter(self) -> bool:
+        """Take a place if one is free and nobody is waiting for it."""
+        with self._lock:
+            if self._inside < self.limit and not self._queue:
+                self._inside += 1
+                return True
+            return False
+
     def enter(self, seconds: float | None = None) -> bool:
         """Wait for a place, at most `seconds`; False when none came free."""
         event = threading.Event()

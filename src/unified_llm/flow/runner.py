@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -34,16 +34,12 @@ from unified_llm.policy import (
     Wait,
     plan,
 )
-from unified_llm.preparation import approximate_tokens
-from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import Attempt, ChatResponse
 from unified_llm.stream import StreamEnd, StreamEvent
 
 __all__ = ["Answered", "Flow", "FlowSettings"]
 
 T = TypeVar("T")
-
-_FREE: nullcontext[None] = nullcontext()
 
 _PRELUDE = frozenset({"start", "progress"})
 """Events after which another target may still be asked: they are no part of an answer."""
@@ -236,18 +232,6 @@ class Flow:
         if _retarget(info, step) and step.target is not targets[0]:
             await self.hooks.call_async("on_fallback", info, last.error if last is not None else None)
         await self.hooks.call_async("on_request", info)
-
-    def admitted(self, step: Send, request: ChatRequest | EmbedRequest) -> AbstractContextManager[None]:
-        """Within, the call may be sent (see `Admission`)."""
-        if not self.admission.limited:
-            return _FREE
-        return self.admission.admitted(step, approximate_tokens(request))
-
-    def admitted_async(self, step: Send, request: ChatRequest | EmbedRequest) -> AbstractAsyncContextManager[None]:
-        """`admitted` for an event loop."""
-        if not self.admission.limited:
-            return _FREE
-        return self.admission.admitted_async(step, approximate_tokens(request))
 
     def _steps(
         self, targets: Sequence[Target], max_retries: int | None = None, deadline: float | None = None
