@@ -12,7 +12,7 @@ from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ResponseFormat
 from unified_llm.tools import Tool, ToolChoice
 
-__all__ = ["put_response_format", "put_tools"]
+__all__ = ["json_instruction", "json_schema", "put_response_format", "put_tools", "says_json"]
 
 Body: TypeAlias = dict[str, Any]
 
@@ -105,28 +105,30 @@ def put_response_format(body: Body, wanted: ResponseFormat, draft: Draft) -> Non
     profile = draft.profile
     if body.get("tools") and body.get("tool_choice") != "none" and not profile.format_with_tools:
         draft.change("response_format", f"{draft.provider} would call no tool: it is asked for in the prompt instead")
-        add_instruction(body["messages"], _instruction(wanted), profile.system_role)
+        add_instruction(body["messages"], json_instruction(wanted), profile.system_role)
         return
     if profile.structured == "json_schema" and (wanted.schema is not None or not profile.json_object):
-        body["response_format"] = {"type": "json_schema", "json_schema": _json_schema(wanted, draft)}
+        body["response_format"] = {"type": "json_schema", "json_schema": json_schema(wanted, draft)}
         return
     if profile.json_object:
         body["response_format"] = {"type": "json_object"}
     if wanted.schema is not None:
         draft.change("response_format", f"{draft.provider} cannot enforce a schema: it is asked for in the prompt")
-        add_instruction(body["messages"], _instruction(wanted), profile.system_role)
-    elif not _says_json(body["messages"]):  # OpenAI, Groq and DeepSeek answer 400 when no message says it
+        add_instruction(body["messages"], json_instruction(wanted), profile.system_role)
+    elif not says_json(body["messages"]):  # OpenAI, Groq and DeepSeek answer 400 when no message says it
         draft.change("response_format", "the instruction to answer with JSON was added to the prompt")
-        add_instruction(body["messages"], _instruction(wanted), profile.system_role)
+        add_instruction(body["messages"], json_instruction(wanted), profile.system_role)
 
 
-def _instruction(wanted: ResponseFormat) -> str:
+def json_instruction(wanted: ResponseFormat) -> str:
+    """What to tell a model whose server cannot enforce the format."""
     if wanted.schema is None:
         return "Answer with one JSON object."
     return f"Answer with one JSON object that follows this JSON Schema:\n{_json.dumps_str(wanted.schema)}"
 
 
-def _says_json(messages: Sequence[Mapping[str, Any]]) -> bool:
+def says_json(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some message has the word, without which ``json_object`` is refused."""
     return any(
         "json" in text.lower()
         for message in messages
@@ -140,7 +142,8 @@ def _texts(content: Any) -> list[str]:
     return [p["text"] for p in content or () if isinstance(p.get("text"), str)]
 
 
-def _json_schema(wanted: ResponseFormat, draft: Draft) -> Body:
+def json_schema(wanted: ResponseFormat, draft: Draft) -> Body:
+    """Name, schema and, where the server knows it, ``strict``."""
     schema = wanted.schema if wanted.schema is not None else {"type": "object"}
     value: Body = {"name": wanted.name, "schema": schema if type(schema) is dict else dict(schema)}
     if draft.profile.strict:

@@ -15,6 +15,7 @@ JSONForm: TypeAlias = Literal["json_schema", "json_object", "prompt"]
 ReasoningForm: TypeAlias = Literal["never", "field", "content", "details"]
 ThinkingForm: TypeAlias = Literal["none", "effort", "template", "type", "reasoning", "google"]
 CachingForm: TypeAlias = Literal["none", "automatic", "retention", "cache_prompt"]
+DialectForm: TypeAlias = Literal["chat", "responses"]
 
 EFFORTS: tuple[str, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -90,6 +91,14 @@ class Profile:
         format_with_tools: whether a format leaves room for tool calls. A grammar made of it allows no call, so that an
             agent's tools would never be used: the format is then asked for in the prompt as long as there are tools.
 
+    Responses API (`providers.openai_dialect` decides which requests take it)
+        dialect: the dialect of requests to the service's own address that need neither in particular.
+        builtin_tools: whether tools the server runs itself (web search...) exist there, and not in chat completions.
+        encrypted_reasoning: whether reasoning comes back as encrypted items, to be replayed.
+        reasoning_summary: whether ``reasoning.summary`` is understood.
+        responses_format: whether ``text.format`` is obeyed.
+        responses_status: whether an answer that was cut is called ``incomplete``.
+
     Embeddings
         embedding_base64, embedding_dimensions: whether ``encoding_format: base64`` and ``dimensions`` are honoured.
         embedding_batch: most texts per call.
@@ -147,6 +156,13 @@ class Profile:
     json_object: bool = True
     strict: bool = True
     format_with_tools: bool = True
+
+    dialect: DialectForm = "chat"
+    builtin_tools: bool = False
+    encrypted_reasoning: bool = False
+    reasoning_summary: bool = False
+    responses_format: bool = True
+    responses_status: bool = True
 
     embedding_base64: bool = True
     embedding_dimensions: bool = True

@@ -28,6 +28,14 @@ _OPENAI_MODELS = (
     ModelRule(r"(^|/|:)(gpt-3\.5|gpt-4|chatgpt-4o)", unsupported=frozenset({"effort", "thinking"})),
 )
 
+_REASONS = {"encrypted_reasoning": True, "reasoning_summary": True}
+# https://developers.openai.com/api/docs/guides/migrate-to-responses: chat completions drop the reasoning between
+# tool calls. Other models answer 400 to a request for encrypted reasoning.
+_REASONING_MODELS = (ModelRule(r"(^|/|:)(gpt-[5-9](?!.*(chat|search))|o\d|codex-|computer-use)", changes=_REASONS),)
+_RESPONSES_MODELS = (
+    ModelRule(r"(^|/|:)(gpt-[5-9](?!.*(chat|search))|o\d|codex-|computer-use)", changes={"dialect": "responses"}),
+)
+
 HOSTED: tuple[Profile, ...] = (
     # https://developers.openai.com/api/reference/resources/chat
     Profile(
@@ -40,7 +48,8 @@ HOSTED: tuple[Profile, ...] = (
         tool_id_limit=40,
         audio=True,
         files=True,
-        models=_OPENAI_MODELS,
+        builtin_tools=True,
+        models=(*_OPENAI_MODELS, *_REASONING_MODELS, *_RESPONSES_MODELS),
     ),
     # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (v1 API)
     Profile(
@@ -54,8 +63,11 @@ HOSTED: tuple[Profile, ...] = (
         prompt_caching="automatic",
         tool_id_limit=40,
         audio=True,
+        # The Responses API is not in every region, so that only what needs it goes there.
+        builtin_tools=True,
         models=(
             *_OPENAI_MODELS,
+            *_REASONING_MODELS,
             # Models of other makers answer 422 to max_completion_tokens.
             ModelRule(r"mistral|ministral|codestral|llama|phi-|cohere", changes={"max_tokens_field": "max_tokens"}),
         ),

@@ -9,15 +9,17 @@ from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, cast
 
-from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.base import ChatCodec, CodecContext
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
 from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
 from unified_llm.codecs.openai_models import OpenAIModelsCodec
+from unified_llm.codecs.responses_api import ResponsesCodec
 from unified_llm.credentials import find_key
 from unified_llm.drivers.http import MAX_CONNECTIONS, HTTPDriver
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.base import WireProvider
+from unified_llm.providers.openai_dialect import Dialect, check_dialect, choose_dialect, is_own_address
 from unified_llm.providers.openai_setup import auth_header, check_key, resolve_base_url, resolve_profile
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
 from unified_llm.requests import ChatRequest, EmbedRequest
@@ -40,6 +42,8 @@ class OpenAICompatibleProvider(WireProvider):
         headers: sent with every call.
         transport: "httpx", or "aiohttp" for async calls over an aiohttp session.
         profile: a `Profile`, or the name of one, when the server behaves like another than its row says.
+        dialect: "chat" (chat completions) or "responses" (Responses API) for every chat; "auto" (default) decides for
+            each request: see `openai_dialect.choose_dialect`.
         default_model, default_embedding_model: used when a call names none.
         max_connections, verify, proxy: see `HTTPDriver`.
 
@@ -64,6 +68,7 @@ class OpenAICompatibleProvider(WireProvider):
         headers: Mapping[str, str] | None = None,
         transport: Literal["httpx", "aiohttp"] = "httpx",
         profile: Profile | str | None = None,
+        dialect: Dialect | Literal["auto"] | None = None,
         default_model: str | None = None,
         default_embedding_model: str | None = None,
         max_connections: int = MAX_CONNECTIONS,
@@ -78,6 +83,11 @@ class OpenAICompatibleProvider(WireProvider):
         self._default_model = default_model or row.default_model
         self._default_embedding_model = default_embedding_model or row.default_embedding_model
         self.cost_per_call = 0.0 if known.free else None
+        self._dialect = check_dialect(dialect, name)
+        if self._dialect is None and not (known.builtin_tools or known.dialect != "chat" or known.models):
+            self._dialect = "chat"
+        self._own_address = is_own_address(self.base_url, row.base_url)
+        self._responses = ResponsesCodec(self._secrets)
         self._proven: set[tuple[str, bool]] = set()
         own_headers = {k.lower(): v for k, v in (headers or {}).items()}
         check_key(name, self._key, row, self.base_url, own_headers)
@@ -104,6 +114,13 @@ class OpenAICompatibleProvider(WireProvider):
         return () if self._key is None else (self._key.get_secret_value(),)
 
     # -- chat -------------------------------------------------------------------------------------------------------
+
+    def codec_for(self, request: ChatRequest) -> ChatCodec:
+        """The codec of the dialect that `request` takes."""
+        dialect = self._dialect or choose_dialect(
+            request, self.context.profile, self.context.provider, own_address=self._own_address
+        )
+        return self._responses if dialect == "responses" else self.chat_codec
 
     def chat(self, request: ChatRequest) -> ChatResponse:
         """See `LLMProvider.chat`."""

@@ -1,0 +1,93 @@
+"""Texts, images and documents as content parts of the Responses API."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from unified_llm.codecs.openai_media import PLACEHOLDER
+from unified_llm.codecs.responses_draft import DIALECT, ResponsesDraft
+from unified_llm.errors import InvalidMessageError
+from unified_llm.messages import Audio, File, Image, Opaque, Part, Text
+
+__all__ = ["content_part"]
+
+_TEXT_TYPES = ("text/", "application/json", "application/xml", "application/x-yaml", "application/yaml")
+
+
+def content_part(part: Part, where: str, draft: ResponsesDraft) -> dict[str, Any] | None:
+    """The content part, or None for what is not sent (recorded, empty texts aside).
+
+    Raises:
+        InvalidMessageError: the server takes it in another form only, which the caller can make.
+    """
+    native = getattr(part, "native", None)
+    if native is not None and (native.dialect, native.provider) == (DIALECT, draft.provider):
+        return dict(native.raw)
+    if isinstance(part, Text):
+        if part.citations:
+            draft.lose(f"{where}.citations", "citations go back only as the item they came in")
+        return {"type": "input_text", "text": part.text} if part.text else None
+    if isinstance(part, Image):
+        return _image(part, where, draft)
+    if isinstance(part, File):
+        return _file(part, where, draft)
+    if isinstance(part, Audio):
+        return _missing("audio", where, draft)
+    kind = part.type or "opaque" if isinstance(part, Opaque) else type(part).__name__.lower()
+    draft.lose(f"{where}.{kind}", "a user message cannot hold it")
+    return None
+
+
+def _missing(kind: str, where: str, draft: ResponsesDraft) -> dict[str, Any]:
+    draft.lose(f"{where}.{kind}", f"{draft.provider} takes no {kind} in the Responses API")
+    return {"type": "input_text", "text": PLACEHOLDER.format(kind=kind)}
+
+
+def _data_url(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _image(part: Image, where: str, draft: ResponsesDraft) -> dict[str, Any]:
+    profile = draft.profile
+    if not profile.images:
+        return _missing("image", where, draft)
+    wire: dict[str, Any] = {"type": "input_image", "detail": part.detail or "auto"}
+    if part.data is not None:
+        media_type = part.media_type or "image/png"
+        if profile.image_types and media_type not in profile.image_types:
+            raise InvalidMessageError(
+                f"{where}: {draft.provider} does not take {media_type}",
+                provider=draft.provider,
+                hint=f"convert the image to {' or '.join(sorted(profile.image_types))}",
+            )
+        return wire | {"image_url": _data_url(part.data, media_type)}
+    if part.file_id is not None:
+        return wire | {"file_id": part.file_id}
+    if part.url is None:
+        raise InvalidMessageError(f"{where}: {part.path} was not read", hint="pass the bytes: data=...")
+    if not profile.image_urls and not part.url.startswith("data:"):
+        raise InvalidMessageError(
+            f"{where}: {draft.provider} does not load images from URLs",
+            provider=draft.provider,
+            hint="download the image and pass its bytes: Image(data=...)",
+        )
+    return wire | {"image_url": part.url}
+
+
+def _file(part: File, where: str, draft: ResponsesDraft) -> dict[str, Any]:
+    if part.data is not None and (part.media_type or "").startswith(_TEXT_TYPES):
+        name = f' name="{part.name}"' if part.name else ""
+        draft.change(f"{where}.file", "the document's text is sent inside the message")
+        text = f"<document{name}>\n{part.data.decode('utf-8', 'replace')}\n</document>"
+        return {"type": "input_text", "text": text}
+    if not draft.profile.files:
+        return _missing("file", where, draft)
+    if part.file_id is not None:
+        return {"type": "input_file", "file_id": part.file_id}
+    if part.data is not None:
+        data = _data_url(part.data, part.media_type or "application/pdf")
+        return {"type": "input_file", "filename": part.name or "document.pdf", "file_data": data}
+    if part.url is None:
+        raise InvalidMessageError(f"{where}: {part.path} was not read", hint="pass the bytes: data=...")
+    return {"type": "input_file", "file_url": part.url}
