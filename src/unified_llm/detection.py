@@ -10,24 +10,29 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from unified_llm import _json
 from unified_llm.credentials import CHAIN, KeyringSource, find_key
-from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
+from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS, canonical_name, provider_names, unknown_provider
 
-__all__ = ["Detection", "detect", "given_provider", "lmstudio_answers", "split_model_ref"]
+__all__ = ["Detection", "detect", "given_provider", "lmstudio_answers", "refuse_misspelled", "split_model_ref"]
 
 PROBE_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """The provider chosen, and why, in a few words; `tried` lists what was looked at before, for error messages."""
+    """The provider chosen, and why, in a few words; `tried` lists what was looked at before, for error messages.
+
+    `wished` tells whether somebody named it (UNIFIED_LLM_PROVIDER), so that it was not a guess.
+    """
 
     provider: str
     reason: str
     tried: tuple[str, ...] = ()
+    wished: bool = False
 
 
 def split_model_ref(ref: str | None) -> tuple[str | None, str | None]:
@@ -42,6 +47,30 @@ def split_model_ref(ref: str | None) -> tuple[str | None, str | None]:
     if colon and (name := canonical_name(prefix)) is not None:
         return name, rest or None
     return None, ref
+
+
+def refuse_misspelled(ref: str | None, found: Detection) -> None:
+    """Refuse ``claud:some-model``: it must not go to whatever provider was `found` instead.
+
+    A provider that somebody chose may have models such as ``qwen3:4b``, and one that was found may have
+    ``ft:gpt-4o:acme`` or ``qwen3-8b:2``: there, only a prefix that looks like a provider's name counts as misspelled.
+
+    Raises:
+        UnknownProviderError: with the nearest name.
+    """
+    prefix, colon, _ = (ref or "").partition(":")
+    if not colon or found.wished or not prefix or "/" in prefix or "\\" in prefix:
+        return
+    if found.provider == "offline" or _looks_like_a_provider(prefix):
+        error = unknown_provider(prefix)
+        where = "PROVIDER" if found.provider == "offline" else found.provider
+        names, others, rest = (error.hint or "").partition("; for another")
+        error.hint = f"{names}; if {ref!r} is the id of a model, name its provider, too: {where}:{ref}{others}{rest}"
+        raise error
+
+
+def _looks_like_a_provider(prefix: str) -> bool:
+    return bool(get_close_matches(prefix.strip().lower(), [*provider_names(), *ALIASES], n=1, cutoff=0.75))
 
 
 def given_provider(provider: str = "auto", model: str | None = None, base_url: str | None = None) -> str | None:
@@ -68,7 +97,7 @@ def detect() -> Detection:
         name = canonical_name(wanted)
         if name is None:
             raise unknown_provider(wanted)
-        return Detection(name, "UNIFIED_LLM_PROVIDER")
+        return Detection(name, "UNIFIED_LLM_PROVIDER", wished=True)
     model_provider, _ = split_model_ref(os.environ.get("UNIFIED_LLM_MODEL", "").strip())
     if model_provider:
         return Detection(model_provider, "UNIFIED_LLM_MODEL")

@@ -11,7 +11,7 @@ from typing import Any
 
 from unified_llm._optional import installed
 from unified_llm.credentials import ConfigFileSource, EnvironmentSource, KeyringSource, find_key
-from unified_llm.detection import Detection, detect, split_model_ref
+from unified_llm.detection import Detection, detect, refuse_misspelled, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.policy import Balancer, Deployment, Member, Strategy, Target
 from unified_llm.profiles import profile_named
@@ -135,7 +135,8 @@ class Router:
         if from_model not in (None, name):
             raise ConfigurationError(
                 f"provider is {name!r}, and the model names the provider {from_model!r}",
-                hint="give one of them: model='provider:model' is enough",
+                hint="give one of them: model='provider:model' is enough; if that is the id of one of its models, "
+                f"write model='{name}:{from_model}:...'",
             )
         self._current = name
         self._options[name] = options
@@ -231,13 +232,23 @@ class Router:
             name, model = split_model_ref(os.environ.get("UNIFIED_LLM_MODEL", "").strip())
             if name not in (None, self.current_name()):
                 return None, None  # another provider was asked for explicitly: its own default model applies
+        if name is None:
+            self._refuse_misspelled(model)
         return (None if name == self._current else name), model
+
+    def _refuse_misspelled(self, model: str | None) -> None:
+        """See `refuse_misspelled`: matters only where the provider is, or will be, detected."""
+        if model is None or ":" not in model:
+            return
+        self.current_name()
+        if self.detection is not None:
+            refuse_misspelled(model, self.detection)
 
     def targets(self, ref: str | None, fallbacks: Iterable[str] = ()) -> tuple[Target, ...]:
         """Where a chat can go: what `ref` (or the client) names, then the fallbacks. Detects the provider if need be.
 
         Raises:
-            UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider.
+            UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider, or `ref` looks like one misspelled.
         """
         return tuple(target for r in (ref, *fallbacks) for target in self._targets(r))
 
@@ -277,11 +288,7 @@ class Router:
 
     def _remember(self, key: str, provider: LLMProvider, model: str | None) -> str:
         if not model:
-            raise InvalidRequestError(
-                f"{key} needs a model name, and has no default",
-                provider=key,
-                hint="pass model='...' (see list_models() or `unified-llm models list`)",
-            )
+            raise provider.no_default_model()
         self._default_models[key] = model
         return model
 
@@ -293,6 +300,8 @@ class Router:
                 hint="name one model for embeddings: provider:model",
             )
         name, model = self._split_ref(ref or self.embed_model)
+        if name is None:
+            self._refuse_misspelled(model)
         provider = self.provider(name)
         key = name or self.current_name()
         return provider, Target(key, key, self._embedding_model(model, key, provider))

@@ -342,6 +342,32 @@ def test_without_wordllama_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     assert "unified-llm[local]" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("model", [None, "tiny-chat-F32"])
+async def test_without_the_engine_the_error_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, shelf: Path, tmp_path: Path, model: str | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    for folder in (tmp_path, shelf):
+        llm = UnifiedLLM(LocalProvider(model_dirs=folder), model=model)
+        with pytest.raises(MissingDependencyError, match="xllamacpp") as caught:
+            llm.chat("hello")
+        assert "unified-llm[local]" in (caught.value.hint or "")
+        assert caught.value.provider == "local"
+        with pytest.raises(MissingDependencyError, match="xllamacpp"):
+            await llm.chat_async("hello")
+
+
+@pytest.mark.parametrize("model", [None, "qwen3"])
+async def test_without_a_model_the_error_says_how_to_get_one(tmp_path: Path, model: str | None) -> None:
+    llm = UnifiedLLM(LocalProvider(model_dirs=tmp_path), model=model)
+    with pytest.raises(ConfigurationError) as caught:
+        llm.chat("hello")
+    assert "unified-llm models pull " in (caught.value.hint or "")
+    assert caught.value.provider == "local"
+    with pytest.raises(ConfigurationError, match="GGUF"):
+        await llm.chat_async("hello")
+
+
 def test_without_wordllama_an_embedding_model_on_this_machine_is_used(
     monkeypatch: pytest.MonkeyPatch, shelf: Path
 ) -> None:

@@ -29,7 +29,7 @@ NO_IO: dict[type, set[str]] = {
         "delete_conversation",
         "clear_conversation",
     },
-    LLMProvider: {"default_embedding_model"},
+    LLMProvider: {"default_embedding_model", "no_default_model"},
     Driver: set(),
 }
 TWIN = {"close": "aclose", "open": "open_async"}

@@ -6,10 +6,9 @@ from unified_llm._optional import installed
 from unified_llm.cli.doctor_report import Report
 from unified_llm.cli.failures import describe
 from unified_llm.detection import Detection
+from unified_llm.local_models import FIRST_MODEL
 
 __all__ = ["next_steps", "problems"]
-
-_SMALL_MODEL = "Qwen/Qwen3-0.6B-GGUF"  # 0.6 GB: a first model that every machine can run
 
 
 def problems(report: Report) -> list[str]:
@@ -50,7 +49,7 @@ def next_steps(report: Report) -> list[str]:
 def _ways_to_a_model(report: Report) -> list[str]:
     """The three ways to a first model, shortest first."""
     local = [] if installed("xllamacpp") else ['pip install "unified-llm[local]"']
-    pull = " && ".join([*local, f"unified-llm models pull {_SMALL_MODEL}"])
+    pull = " && ".join([*local, f"unified-llm models pull {FIRST_MODEL}"])
     return [
         *_running_but_not_chosen(report, report.auto),
         "Claude: export ANTHROPIC_API_KEY=... (a key from https://platform.claude.com)"

@@ -29,7 +29,7 @@ from unified_llm._optional import installed
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ConfigurationError, MissingDependencyError
 
-__all__ = ["ENGINES", "EngineOptions", "EngineSpec", "Engines", "LoadedModel"]
+__all__ = ["ENGINES", "EngineOptions", "EngineSpec", "Engines", "LoadedModel", "no_engine"]
 
 _WORKER: Final = Path(__file__).with_name("llamacpp_worker.py")
 _LEAVE_SECONDS: Final = 2.0
@@ -314,14 +314,19 @@ class Engines:
                 model.result().abandon()
 
 
+def no_engine() -> MissingDependencyError:
+    """The error (not raised) for a machine without llama.cpp's engine."""
+    return MissingDependencyError(
+        "running a GGUF model needs the package 'xllamacpp', which is not installed",
+        provider="local",
+        hint='pip install "unified-llm[local]"',
+    )
+
+
 def _load(spec: EngineSpec, loaded: Future[LoadedModel]) -> None:
     try:
         if not installed("xllamacpp"):
-            raise MissingDependencyError(
-                "running a GGUF model needs the package 'xllamacpp', which is not installed",
-                provider="local",
-                hint='pip install "unified-llm[local]"',
-            )
+            raise no_engine()
         loaded.set_result(LoadedModel(spec))
     except BaseException as exc:  # noqa: BLE001  # handed to those who wait
         loaded.set_exception(exc)

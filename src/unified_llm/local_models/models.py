@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from unified_llm.local_models.gguf import FILE_TYPES
 
-__all__ = ["EMBEDDING_ARCHITECTURES", "LocalModel", "described"]
+__all__ = ["EMBEDDING_ARCHITECTURES", "FIRST_MODEL", "LocalModel", "described"]
+
+FIRST_MODEL: Final = "Qwen/Qwen3-0.6B-GGUF"
+"""A first model that every machine can run: one file of 0.6 GB (Q8_0)."""
 
 Kind = Literal["chat", "embedding", "rerank"]
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec, StreamDecoder
 from unified_llm.codecs.errors import request_id_of
 from unified_llm.drivers.base import Driver
-from unified_llm.errors import StreamInterruptedError, UnifiedLLMError, UnsupportedOptionError
+from unified_llm.errors import InvalidRequestError, StreamInterruptedError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.messages import Origin
 from unified_llm.providers.caching import CachedCall, key_of
 from unified_llm.requests import ChatRequest, EmbedRequest
@@ -86,6 +86,15 @@ class LLMProvider(ABC):
     async def default_model_async(self) -> str | None:
         """`default_model`, without blocking the event loop."""
         return await asyncio.to_thread(self.default_model)
+
+    def no_default_model(self) -> UnifiedLLMError:
+        """The error (not raised) of a call that names no model where there is no default."""
+        name = self.name or type(self).__name__
+        return InvalidRequestError(
+            f"{name} needs a model name, and has no default",
+            provider=name,
+            hint="pass model='...' (see list_models() or `unified-llm models list`)",
+        )
 
     def default_embedding_model(self) -> str | None:
         """The embedding model used when the caller names none, or None."""

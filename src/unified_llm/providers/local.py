@@ -16,9 +16,15 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
 from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
 from unified_llm.drivers.llamacpp import EngineOptions, EngineSpec, LlamaCppDriver
+from unified_llm.drivers.llamacpp_engine import no_engine
 from unified_llm.drivers.static_embeddings import DIMENSIONS, StaticEmbedder
-from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
-from unified_llm.local_models import LocalModel, best_model, find_model, find_models
+from unified_llm.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    UnifiedLLMError,
+    UnsupportedOptionError,
+)
+from unified_llm.local_models import FIRST_MODEL, LocalModel, best_model, find_model, find_models
 from unified_llm.profiles import PROFILES
 from unified_llm.providers.base import WireProvider
 from unified_llm.requests import ChatRequest, EmbedRequest
@@ -108,6 +114,17 @@ class LocalProvider(WireProvider):
             self._default_model = best.id
         return self._default_model
 
+    def no_default_model(self) -> UnifiedLLMError:
+        """See `LLMProvider.no_default_model`: the engine is missing, or a model for it."""
+        if not installed("xllamacpp"):
+            return no_engine()
+        return ConfigurationError(
+            "no GGUF chat model that this machine can run was found on it",
+            provider="local",
+            hint=f"download one, for example: unified-llm models pull {FIRST_MODEL}  (0.6 GB); "
+            "`unified-llm models list --provider local` shows what was found",
+        )
+
     def default_embedding_model(self) -> str | None:
         """The configured one, else wordllama's; without that package, the best GGUF embedding model there is."""
         if self._default_embedding_model is None and not installed("wordllama"):
@@ -125,6 +142,8 @@ class LocalProvider(WireProvider):
 
     def _locate(self, name: str, kind: Literal["chat", "embedding"]) -> EngineSpec:
         """What to load for a call. Raises `ConfigurationError` or `InvalidRequestError`."""
+        if not installed("xllamacpp"):
+            raise no_engine()
         model = find_model(name, self._folders)
         if model.kind == "rerank" or (kind == "chat" and model.kind != "chat"):
             raise InvalidRequestError(
