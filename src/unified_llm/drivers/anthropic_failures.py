@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -12,9 +12,9 @@ from unified_llm.errors import (
     APIConnectionError,
     ConfigurationError,
     MissingCredentialError,
-    StreamInterruptedError,
     UnifiedLLMError,
 )
+from unified_llm.wire import request_id_of
 
 __all__ = ["Translator"]
 
@@ -60,15 +60,17 @@ class Translator:
             return self._not_connected(below)
         return MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT)
 
-    def of_body(self, exc: Exception, status: int, seconds: float | None) -> UnifiedLLMError:
-        """What reading a streamed body raised; these are not the SDK's exceptions but the HTTP library's."""
+    def of_body(
+        self, exc: Exception, status: int, headers: Mapping[str, str], seconds: float | None
+    ) -> UnifiedLLMError:
+        """What reading a body raised; these are not the SDK's exceptions but the HTTP library's."""
         if isinstance(exc, self._httpx2.TimeoutException):
-            return self._timed_out(exc, "next byte", seconds)
-        return StreamInterruptedError(
-            f"{self._address.label} broke off its answer: {exc}",
-            status=status,
-            hint="the answer is incomplete; ask again, and see the server's log if it keeps happening",
-        )
+            error = self._timed_out(exc, "next byte", seconds)
+        elif isinstance(exc, self._httpx2.DecodingError):
+            error = failures.damaged(self._address, status, str(exc))
+        else:
+            error = failures.cut(self._address, status, str(exc))
+        return error.with_context(status=status, request_id=request_id_of(headers))
 
     def _timed_out(self, cause: BaseException | None, phase: failures.Phase, seconds: float | None) -> UnifiedLLMError:
         if isinstance(cause, self._httpx2.ConnectTimeout):

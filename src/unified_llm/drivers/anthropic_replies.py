@@ -58,7 +58,7 @@ class SDKReplyStream:
             pieces: Any = response.iter_bytes() if _is_read_or_compressed(response) else response.stream
             yield from pieces
         except reading.sdk.httpx2.HTTPError as exc:
-            raise reading.sdk.failures.of_body(exc, self.status, reading.seconds) from exc
+            raise reading.sdk.failures.of_body(exc, self.status, self.headers, reading.seconds) from exc
 
     def read(self) -> bytes:
         """See the protocol."""
@@ -102,7 +102,7 @@ class SDKAsyncReplyStream:
             async for piece in pieces:
                 yield piece
         except reading.sdk.httpx2.HTTPError as exc:
-            raise reading.sdk.failures.of_body(exc, self.status, reading.seconds) from exc
+            raise reading.sdk.failures.of_body(exc, self.status, self.headers, reading.seconds) from exc
 
     async def read(self) -> bytes:
         """See the protocol."""

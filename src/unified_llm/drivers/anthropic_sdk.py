@@ -84,7 +84,8 @@ class AnthropicSDKDriver:
 
     def send(self, call: WireCall) -> WireReply:
         """See `Driver.send`."""
-        return _reply(self._exchange(call, stream=False))
+        with SDKReplyStream(lambda: self._exchange(call, stream=False), self._reading(call)) as reply:
+            return WireReply(reply.status, reply.headers, reply.read())
 
     def open(self, call: WireCall) -> SDKReplyStream:
         """See `Driver.open`."""
@@ -120,7 +121,10 @@ class AnthropicSDKDriver:
 
     async def send_async(self, call: WireCall) -> WireReply:
         """See `Driver.send_async`."""
-        return _reply(await self._exchange_async(call, stream=False))
+        async with SDKAsyncReplyStream(
+            lambda: self._exchange_async(call, stream=False), self._reading(call)
+        ) as reply:
+            return WireReply(reply.status, reply.headers, await reply.read())
 
     def open_async(self, call: WireCall) -> SDKAsyncReplyStream:
         """See `Driver.open_async`."""
@@ -152,7 +156,3 @@ class AnthropicSDKDriver:
         home = self._homes.pop(asyncio.get_running_loop(), None)
         if home is not None:
             await home.close()
-
-
-def _reply(response: httpx2.Response) -> WireReply:
-    return WireReply(response.status_code, dict(response.headers), response.content)

@@ -10,7 +10,7 @@ import asyncio
 import select
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import httpcore
@@ -88,6 +88,7 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     _transport: asyncio.Transport
     _socket: Any
+    _readable: Callable[[], bool]
 
     def __init__(self, loop: asyncio.AbstractEventLoop, backend: AsyncioBackend) -> None:
         self._loop = loop
@@ -110,6 +111,7 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # create_connection makes no other
         self._socket = transport.get_extra_info("socket")
+        self._readable = _watch(self._socket)
         keep_alive(self._socket)
 
     def data_received(self, data: bytes) -> None:
@@ -250,15 +252,17 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return self._ended or bool(self._pieces) or _is_readable(self._socket)
+            return self._ended or bool(self._pieces) or self._readable()
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
 
 
-def _is_readable(sock: Any) -> bool:
-    """Whether something waits in the kernel that the loop has not read yet: on an idle connection, its end."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
+def _watch(sock: Any) -> Callable[[], bool]:
+    """What tells whether something waits in the kernel that the loop has not read yet: on an idle connection, its end,
+    or bytes that would be taken for the next answer.
+    """
+    if not hasattr(select, "poll"):
+        return lambda: bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return lambda: bool(poll.poll(0))

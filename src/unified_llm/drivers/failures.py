@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 import httpcore
@@ -17,6 +18,7 @@ from unified_llm.errors import (
     StreamInterruptedError,
     UnifiedLLMError,
 )
+from unified_llm.wire import request_id_of
 
 __all__ = [
     "CLOSED",
@@ -26,6 +28,7 @@ __all__ = [
     "body_failed",
     "connect_failed",
     "cut",
+    "damaged",
     "exchange_failed",
     "lost",
     "timed_out",
@@ -128,13 +131,17 @@ def lost(address: Address, exc: BaseException) -> APIConnectionError:
     )
 
 
-def body_failed(address: Address, exc: Exception, limit: float, status: int, ended: bool) -> UnifiedLLMError:
+def body_failed(
+    address: Address, exc: Exception, limit: float, status: int, headers: Mapping[str, str], ended: bool
+) -> UnifiedLLMError:
     """The error for what httpcore, or decoding, raised inside a body; `ended` tells whether the connection ended."""
     if isinstance(exc, httpcore.TimeoutException):
-        return timed_out(address, "next byte", limit)
-    if isinstance(exc, httpcore.NetworkError) or ended:
-        return cut(address, status, _word(exc.__cause__ or exc))
-    return damaged(address, status, _word(exc))
+        error: UnifiedLLMError = timed_out(address, "next byte", limit)
+    elif isinstance(exc, httpcore.NetworkError) or ended:
+        error = cut(address, status, _word(exc.__cause__ or exc))
+    else:
+        error = damaged(address, status, _word(exc))
+    return error.with_context(status=status, request_id=request_id_of(headers))
 
 
 def damaged(address: Address, status: int, reason: str) -> ResponseError:

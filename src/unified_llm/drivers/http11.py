@@ -24,6 +24,7 @@ __all__ = [
     "AsyncConnection",
     "AsyncReply",
     "Connection",
+    "DirectAsyncReply",
     "Exchange",
     "H11Exchange",
     "Reply",
@@ -50,7 +51,9 @@ class AsyncReply(Protocol):
 
     status: int
     headers: RawHeaders
-    stream: Any
+
+    @property
+    def stream(self) -> Any: ...
 
     async def aclose(self) -> None: ...
 
@@ -186,8 +189,52 @@ class _DirectReply:
         """Say that the call is over."""
         self._exchange.finish()
 
+
+class DirectAsyncReply:
+    """`_DirectReply`, for an event loop; either `whole` or `stream` is used."""
+
+    __slots__ = ("_early", "_exchange", "_network", "_seconds", "headers", "status")
+
+    def __init__(
+        self,
+        response: tuple[int, RawHeaders],
+        exchange: Exchange,
+        network: httpcore.AsyncNetworkStream,
+        seconds: float,
+    ) -> None:
+        self.status, self.headers = response
+        self._exchange = exchange
+        self._network = network
+        self._seconds = seconds
+        self._early = b""
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it came with the head, as most do; else None, and nothing of it is lost."""
+        data, complete = self._exchange.body()
+        if complete:
+            return data
+        self._early = data
+        return None
+
+    @property
+    def stream(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        early, self._early = self._early, b""
+        if early:
+            yield early
+        while True:
+            data, complete = self._exchange.body()
+            if data:
+                yield data
+            if complete:
+                return
+            self._exchange.feed(await self._network.read(READ_BYTES, self._seconds))
+
     async def aclose(self) -> None:
-        """`close`."""
+        """Say that the call is over."""
         self._exchange.finish()
 
 
@@ -265,7 +312,7 @@ class _AsyncDirect:
             exchange.feed(await stream.read(READ_BYTES, read))
             response = exchange.response()
             if response is not None:
-                return _DirectReply(response, exchange, self._body(stream, read))
+                return DirectAsyncReply(response, exchange, stream, read)
 
     async def _connect(self, timeout: float) -> httpcore.AsyncNetworkStream:  # noqa: ASYNC109
         address, context = self._route.address, self._route.tls()
@@ -275,16 +322,6 @@ class _AsyncDirect:
             stream = await stream.start_tls(context, address.host, timeout)
         self._stream = stream
         return stream
-
-    async def _body(self, stream: httpcore.AsyncNetworkStream, seconds: float) -> AsyncIterator[bytes]:
-        exchange = self._exchange
-        while True:
-            data, complete = exchange.body()
-            if data:
-                yield data
-            if complete:
-                return
-            exchange.feed(await stream.read(READ_BYTES, seconds))
 
     def is_idle(self) -> bool:
         """Whether it can carry another request."""

@@ -20,15 +20,17 @@ from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
-from unified_llm.drivers.http11 import AsyncReply, Exchange, H11Exchange, connect_async
+from unified_llm.drivers.http11 import AsyncReply, DirectAsyncReply, Exchange, H11Exchange, connect_async
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
+from unified_llm.errors import UnifiedLLMError
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["AsyncReplyStream", "AsyncTransport"]
 
 _log = logging.getLogger("unified_llm.drivers")
+_BODY_FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, DecodingError)
 
 
 class _Connection:
@@ -140,13 +142,15 @@ class AsyncReplyStream:
         except StopAsyncIteration:
             await self._finish()
             raise
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, DecodingError) as exc:
-            ended = connection.backend.ended
-            self.close()
-            raise failures.body_failed(self._transport.address, exc, self._timeout, self.status, ended) from exc
+        except _BODY_FAILURES as exc:
+            raise self._failed(connection, exc) from exc
 
     async def read(self) -> bytes:
         """The rest of the body at once; of an error status, about `MAX_ERROR_BODY` bytes at most."""
+        whole = self._whole()
+        if whole is not None:
+            await self._finish()
+            return whole
         pieces = []
         size = 0
         async for piece in self:
@@ -155,6 +159,23 @@ class AsyncReplyStream:
             if self.status >= 400 and size >= MAX_ERROR_BODY:
                 break
         return b"".join(pieces)
+
+    def _whole(self) -> bytes | None:
+        """The body, if it is there already: a call that waits for nothing more needs no generators."""
+        connection, response = self._connection, self._response
+        if connection is None or self._body is not None or not isinstance(response, DirectAsyncReply):
+            return None
+        try:
+            data = response.whole()
+            decoder = None if data is None else body_decoder(self.headers.get("content-encoding"))
+            return data if data is None or decoder is None else decoder.feed(data) + decoder.close()
+        except _BODY_FAILURES as exc:
+            raise self._failed(connection, exc) from exc
+
+    def _failed(self, connection: _Connection, exc: Exception) -> UnifiedLLMError:
+        ended = connection.backend.ended
+        self.close()
+        return failures.body_failed(self._transport.address, exc, self._timeout, self.status, ended)
 
     def close(self) -> None:
         """End the call now. The server sees the connection closed, unless the answer is complete."""

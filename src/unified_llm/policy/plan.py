@@ -39,7 +39,7 @@ class Target:
         return f"{self.provider}:{self.model or ''}{deployment}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Ask `target`. `seconds_left` is the rest of the deadline, `expires` the clock's time at its end; or None."""
 
@@ -58,7 +58,7 @@ class Wait:
     error: UnifiedLLMError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What came of a `Send`: a value, or an error. `delivered`: the caller has already seen part of the answer."""
 
