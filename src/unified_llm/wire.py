@@ -9,9 +9,19 @@ from typing import NamedTuple
 from unified_llm.errors import StreamInterruptedError
 from unified_llm.responses import Adjustment
 
-__all__ = ["LineSplitter", "SSEEvent", "SSESplitter", "WireCall", "WireReply", "parse_event"]
+__all__ = ["LineSplitter", "SSEEvent", "SSESplitter", "WireCall", "WireReply", "parse_event", "request_id_of"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+
+_REQUEST_ID_HEADERS = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+    "x-generation-id",
+    "x-trace-id",
+    "cf-ray",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,11 @@ class WireReply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """The server's id of the request, from whichever header carries it (names in lower case), or None."""
+    return next((value for name in _REQUEST_ID_HEADERS if (value := headers.get(name))), None)
 
 
 class SSEEvent(NamedTuple):

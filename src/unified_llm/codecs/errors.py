@@ -17,19 +17,11 @@ from unified_llm import _json
 from unified_llm.codecs.error_rules import HINTS, classify
 from unified_llm.codecs.retry_after import retry_after, retry_delay_in_body
 from unified_llm.errors import APIError, RateLimitError, ResponseError, UnifiedLLMError, redact
+from unified_llm.wire import request_id_of
 
 __all__ = ["error_from_body", "error_from_reply", "has_error", "request_id_of", "unusable_body"]
 
 _LONGEST_TEXT = 2000
-_REQUEST_ID_HEADERS = (
-    "x-request-id",
-    "request-id",
-    "apim-request-id",
-    "x-amzn-requestid",
-    "x-generation-id",
-    "x-trace-id",
-    "cf-ray",
-)
 _MESSAGE_KEYS = ("message", "error_description", "msg", "detail", "error", "Message", "title", "reason")
 
 
@@ -41,11 +33,6 @@ class _Complaint:
     codes: tuple[str, ...] = ()
     status: int | None = None
     detail: Any = None
-
-
-def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """The server's id of the request, from whichever header carries it (names in lower case), or None."""
-    return next((value for name in _REQUEST_ID_HEADERS if (value := headers.get(name))), None)
 
 
 def has_error(value: Any) -> bool:

@@ -60,7 +60,7 @@ def decode_body(
     value: Any, reply: WireReply, request: ChatRequest, context: CodecContext, secrets: Sequence[str] = ()
 ) -> ChatResponse:
     """The response in a decoded body."""
-    if has_error(value) or isinstance(value, list):
+    if has_error(value) or (isinstance(value, list) and any(map(has_error, value))):  # a list: Google's form
         raise error_from_body(
             value, provider=context.provider, status=reply.status, headers=reply.headers, secrets=secrets
         )

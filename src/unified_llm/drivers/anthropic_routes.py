@@ -50,8 +50,8 @@ def direct(httpx2: Any, client: Any, http: Any) -> Route:
         extensions = {"timeout": timeout_of(httpx2, call.timeout).as_dict()} if call.timeout is not None else {}
         return httpx2.Request(call.method, url, headers=sent, content=call.body, extensions=extensions)
 
-    def route(call: WireCall, stream: bool) -> Any:  # noqa: ARG001  # the reader knows what to say of a body cut short
-        return http.send(prepare(call), stream=True)
+    def route(call: WireCall, stream: bool) -> Any:
+        return http.send(prepare(call), stream=True)  # who reads the body knows what to say when it is cut short
 
     return route
 

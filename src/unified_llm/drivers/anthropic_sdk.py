@@ -121,9 +121,7 @@ class AnthropicSDKDriver:
 
     async def send_async(self, call: WireCall) -> WireReply:
         """See `Driver.send_async`."""
-        async with SDKAsyncReplyStream(
-            lambda: self._exchange_async(call, stream=False), self._reading(call)
-        ) as reply:
+        async with SDKAsyncReplyStream(lambda: self._exchange_async(call, stream=False), self._reading(call)) as reply:
             return WireReply(reply.status, reply.headers, await reply.read())
 
     def open_async(self, call: WireCall) -> SDKAsyncReplyStream:

@@ -175,7 +175,7 @@ class AsyncReplyStream:
     def _failed(self, connection: _Connection, exc: Exception) -> UnifiedLLMError:
         ended = connection.backend.ended
         self.close()
-        return failures.body_failed(self._transport.address, exc, self._timeout, self.status, ended)
+        return failures.body_failed(self._transport.address, exc, self._timeout, self.status, self.headers, ended)
 
     def close(self) -> None:
         """End the call now. The server sees the connection closed, unless the answer is complete."""

@@ -217,7 +217,9 @@ class SyncReplyStream:
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, DecodingError) as exc:
             ended = connection.backend.ended
             self.close()
-            raise failures.body_failed(self._transport.address, exc, self._timeout, self.status, self.headers, ended) from exc
+            raise failures.body_failed(
+                self._transport.address, exc, self._timeout, self.status, self.headers, ended
+            ) from exc
         self._finish()
 
     def read(self) -> bytes:
