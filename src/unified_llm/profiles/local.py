@@ -39,6 +39,8 @@ LOCAL: tuple[Profile, ...] = (
         think_tags=True,  # --reasoning-format none leaves the tags in the text
         strict=False,
         format_with_tools=False,
+        responses_format=False,  # "text.format" is not read
+        responses_status=False,  # an answer cut by max_output_tokens is called completed, too
     ),
     # https://lmstudio.ai/docs/developer/openai-compat; issue numbers are of lmstudio-ai/lmstudio-bug-tracker
     Profile(
@@ -60,8 +62,33 @@ LOCAL: tuple[Profile, ...] = (
         think_tags=True,  # when the reasoning setting is off
         strict=False,
         format_with_tools=False,
+        responses_format=False,  # a schema has no effect there (#2403, #1396)
     ),
-    # https://docs.ollama.com/api/openai-compatibility
+    # https://docs.ollama.com/api/chat: Ollama's own dialect, which the provider speaks unless asked otherwise
+    Profile(
+        "ollama-native",
+        free=True,
+        tool_choice="none",  # there is no such field
+        unsupported=frozenset({"user", "parallel_tool_calls"}),
+        thinking="effort",
+        effort_field="think",
+        efforts=("none", "low", "medium", "high", "max"),
+        one_system=True,
+        empty_content="empty",
+        message_name=False,
+        tool_id_limit=None,
+        reasoning_back="field",
+        reasoning_field="thinking",
+        image_urls=False,
+        strict=False,
+        format_with_tools=False,
+        think_tags=True,  # of models that Ollama does not know to think
+        embedding_base64=False,
+        embedding_batch=512,
+        # Levels only: true and false are ignored, so that it cannot be kept from thinking.
+        models=(ModelRule(r"gpt-oss", changes={"efforts": ("low", "medium", "high"), "thinking_on": "medium"}),),
+    ),
+    # https://docs.ollama.com/api/openai-compatibility: dialect="openai"
     Profile(
         "ollama",
         base_path="v1",

@@ -195,9 +195,9 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         description="a running LM Studio",
     ),
     "ollama": ProviderConfig(
-        _OPENAI,
+        "unified_llm.providers.ollama:OllamaProvider",
         env=("OLLAMA_API_KEY",),
-        base_url="http://127.0.0.1:11434/v1",
+        base_url="http://127.0.0.1:11434",
         base_url_env="OLLAMA_BASE_URL",
         profile="ollama",
         description="a running Ollama",

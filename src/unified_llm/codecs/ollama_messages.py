@@ -1,0 +1,187 @@
+"""Messages to the ``messages`` of Ollama's own dialect: text in one string, images beside it, arguments as objects."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from unified_llm.codecs.ollama_reading import DIALECT
+from unified_llm.codecs.openai_draft import Draft
+from unified_llm.codecs.openai_media import media_part
+from unified_llm.codecs.openai_order import arrange
+from unified_llm.errors import InvalidMessageError
+from unified_llm.messages import (
+    Audio,
+    File,
+    Image,
+    Message,
+    MessageRole,
+    Opaque,
+    Part,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+
+__all__ = ["OllamaDraft", "encode_messages"]
+
+Wire: TypeAlias = dict[str, Any]
+
+
+class OllamaDraft(Draft):
+    """The scratch pad of one request in this dialect."""
+
+    dialect = DIALECT
+    __slots__ = ()
+
+
+def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
+    """The wire messages.
+
+    Raises:
+        InvalidMessageError: there are none, a tool result has no call before it, or media cannot be sent.
+    """
+    if not messages:
+        raise InvalidMessageError("there are no messages", hint="pass at least one message")
+    writer = _Writer(draft)
+    for i, message in enumerate(messages):
+        writer.write(f"messages[{i}]", message)
+    writer.flush_images()
+    return arrange(writer.out, draft)
+
+
+class _Writer:
+    """Writes one message after the other; holds back the images of tool results until the results end."""
+
+    __slots__ = ("_draft", "_images", "_names", "out")
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._names: dict[str, str] = {}  # id of a call to the name of its tool
+        self._images: list[str] = []
+        self.out: list[Wire] = []
+
+    def write(self, where: str, message: Message) -> None:
+        """Append `message` in as many wire messages as it takes."""
+        if message.name and message.role is not MessageRole.TOOL:
+            self._draft.lose(f"{where}.name", "messages have no name in this dialect")
+        if message.role is MessageRole.ASSISTANT:
+            self.flush_images()
+            self.out.append(self._assistant(message, where))
+            return
+        results = [p for p in message.parts if isinstance(p, ToolResult)]
+        for result in results:
+            self.out.append(self._tool_result(result, where))
+        rest = [p for p in message.parts if not isinstance(p, ToolResult)]
+        if rest or not results:
+            self.flush_images()
+            role = "system" if message.role is MessageRole.SYSTEM else "user"
+            self.out.append(self._spoken(role, rest, where))
+
+    def flush_images(self) -> None:
+        """Append the user message with the images that tools returned."""
+        if self._images:
+            self.out.append({"role": "user", "content": "Returned by the tools:", "images": self._images})
+            self._images = []
+
+    # -- user and system ------------------------------------------------------------------------------------------
+
+    def _spoken(self, role: str, parts: Sequence[Part], where: str) -> Wire:
+        texts: list[str] = []
+        images: list[str] = []
+        for part in parts:
+            if isinstance(part, Text):
+                texts.append(part.text)
+            elif isinstance(part, Image) and role == "user":
+                images.append(_image(part, where, self._draft))
+            elif isinstance(part, (Audio, File)) and role == "user":
+                texts.append(media_part(part, where, self._draft)["text"])  # a document's text, or a placeholder
+            else:
+                self._draft.lose(f"{where}.{_kind(part)}", f"a {role} message cannot hold it")
+        wire: Wire = {"role": role, "content": "\n\n".join(filter(None, texts))}
+        return wire | {"images": images} if images else wire
+
+    # -- tool results -----------------------------------------------------------------------------------------------
+
+    def _tool_result(self, result: ToolResult, where: str) -> Wire:
+        name = self._names.get(result.call_id)
+        if name is None:
+            raise InvalidMessageError(
+                f"{where}: a tool result for {result.call_id!r}, which no earlier message called",
+                hint="keep the assistant message with the tool call before its result",
+            )
+        text = result.text
+        if result.is_error and not text.lower().startswith("error"):
+            text = f"Error: {text}"  # the dialect has no flag for it
+        text = "\n\n".join(filter(None, [text, *self._documents(result, where)]))
+        images = [_image(p, where, self._draft) for p in result.parts if isinstance(p, Image)]
+        if images:
+            self._draft.change(f"{where}.tool_result", "its images follow in a user message, where templates see them")
+            self._images += images
+            text = text or "The result follows in the next message."
+        return {"role": "tool", "content": text, "tool_name": name, "tool_call_id": result.call_id}
+
+    def _documents(self, result: ToolResult, where: str) -> list[str]:
+        return [media_part(p, where, self._draft)["text"] for p in result.parts if isinstance(p, (Audio, File))]
+
+    # -- assistant --------------------------------------------------------------------------------------------------
+
+    def _assistant(self, message: Message, where: str) -> Wire:
+        texts: list[str] = []
+        thoughts: list[Thinking] = []
+        calls: list[Wire] = []
+        for part in message.parts:
+            if isinstance(part, Text):
+                texts.append(part.text)
+                if part.citations:
+                    self._draft.lose(f"{where}.citations", "citations are only known to the provider that made them")
+            elif isinstance(part, ToolCall):
+                calls.append(self._call(message, part, where))
+            elif isinstance(part, Thinking):
+                thoughts.append(part)
+            else:
+                self._draft.lose(f"{where}.{_kind(part)}", "an assistant message in this dialect cannot hold it")
+        wire: Wire = {"role": "assistant", "content": "".join(texts)}
+        thinking = self._thinking(message, thoughts, where)
+        if thinking:
+            wire["thinking"] = thinking
+        if calls:
+            wire["tool_calls"] = calls
+        return wire
+
+    def _thinking(self, message: Message, thoughts: Sequence[Thinking], where: str) -> str:
+        plain = [t for t in thoughts if t.redacted is None and t.signature is None]
+        own = [t for t in plain if self._draft.owns(message, t.native)]
+        if len(own) < len(thoughts):
+            self._draft.lose(f"{where}.thinking", "thinking of another provider is not sent")
+        return "".join(t.text for t in own)
+
+    def _call(self, message: Message, call: ToolCall, where: str) -> Wire:
+        self._names[call.id] = call.name
+        if call.native is not None and self._draft.owns(message, call.native):
+            return {**call.native.raw, "id": call.id}
+        arguments: Any = call.arguments
+        if call.parse_error is not None:
+            self._draft.change(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
+            arguments = {"invalid_arguments": call.arguments_json}
+        return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
+
+
+def _image(part: Image, where: str, draft: Draft) -> str:
+    if part.data is not None:
+        return base64.b64encode(part.data).decode()
+    if part.url is not None:
+        raise InvalidMessageError(
+            f"{where}: {draft.provider} does not load images from URLs",
+            provider=draft.provider,
+            hint="download the image and pass its bytes: Image(data=...)",
+        )
+    raise InvalidMessageError(
+        f"{where}: {draft.provider} has no image file ids", hint="pass the bytes: Image(data=...)"
+    )
+
+
+def _kind(part: Part) -> str:
+    return part.type or "opaque" if isinstance(part, Opaque) else type(part).__name__.lower()
