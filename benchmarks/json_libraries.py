@@ -25,8 +25,8 @@ def _bodies() -> dict[str, bytes]:
         "chat answer": payloads.chat_answer(),
         "streamed chunk": chunk,
         "agent request": json.dumps(request).encode(),
-        "2,048 embeddings, base64": payloads.embeddings(encoded=True),
-        "2,048 embeddings, numbers": payloads.embeddings(encoded=False),
+        "2,048 embeddings, base64": payloads.embeddings(0, payloads.VECTORS, encoded=True),
+        "2,048 embeddings, numbers": payloads.embeddings(0, payloads.VECTORS, encoded=False),
     }
 
 

@@ -108,12 +108,12 @@ def _chunk(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -
     return _json({**common, "system_fingerprint": "fp_1", "choices": choices, "usage": usage})
 
 
-def embeddings(*, encoded: bool) -> bytes:
-    """`VECTORS` embeddings, as base64 or as JSON numbers."""
-    rows = [vector(i) for i in range(VECTORS)]
+def embeddings(first: int, count: int, *, encoded: bool) -> bytes:
+    """The embeddings of `count` of `TEXTS` from the `first` on, as base64 or as JSON numbers."""
+    rows = [vector(i) for i in range(first, first + count)]
     values: list[Any] = [base64.b64encode(array("f", r)).decode() for r in rows] if encoded else rows
     data = [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(values)]
-    usage = {"prompt_tokens": 8192, "total_tokens": 8192}
+    usage = {"prompt_tokens": 4 * count, "total_tokens": 4 * count}
     return _json({"object": "list", "data": data, "model": MODEL, "usage": usage})
 
 

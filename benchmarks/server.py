@@ -7,6 +7,8 @@ IPPROTO_TCP, because asyncio sets TCP_NODELAY only then; without it every answer
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -30,8 +32,6 @@ def answers() -> dict[bytes, bytes]:
     return {
         b"chat": _answer(payloads.chat_answer()),
         b"chat stream": _answer(payloads.chat_stream(), stream=True),
-        b"embeddings": _answer(payloads.embeddings(encoded=False)),
-        b"embeddings base64": _answer(payloads.embeddings(encoded=True)),
         b"messages": _answer(payloads.claude_answer()),
         b"messages stream": _answer(payloads.claude_stream(), stream=True),
         b"none": b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
@@ -44,10 +44,22 @@ def _kind(head: bytes, body: bytes) -> bytes:
     if target.endswith(b"/chat/completions"):
         return b"chat stream" if b'"stream":true' in plain else b"chat"
     if target.endswith(b"/embeddings"):
-        return b"embeddings base64" if b'"encoding_format":"base64"' in plain else b"embeddings"
+        return b"embeddings"
     if target.endswith(b"/messages"):
         return b"messages stream" if b'"stream":true' in plain else b"messages"
     return b"none"
+
+
+@functools.cache
+def _embeddings(first: int, count: int, encoded: bool) -> bytes:
+    return _answer(payloads.embeddings(first, count, encoded=encoded))
+
+
+def _embeddings_for(body: bytes) -> bytes:
+    """What was asked for: some clients send all texts at once, others in several requests."""
+    asked = json.loads(body)
+    texts = asked["input"]
+    return _embeddings(payloads.TEXTS.index(texts[0]), len(texts), asked.get("encoding_format") == "base64")
 
 
 class _Protocol(asyncio.Protocol):
@@ -71,7 +83,8 @@ class _Protocol(asyncio.Protocol):
                 return
             body = self._buffer[end : end + size]
             self._buffer = self._buffer[end + size :]
-            self._transport.write(self._answers[_kind(head, body)])
+            kind = _kind(head, body)
+            self._transport.write(_embeddings_for(body) if kind == b"embeddings" else self._answers[kind])
 
 
 def _size(head: bytes, rest: bytes) -> int | None:
