@@ -44,8 +44,16 @@ def put_call_options(body: Body, config: ModelConfig, draft: ResponsesDraft) -> 
     put_options(body, config, draft, has_tools="tools" in body)
     if body.pop("logprobs", None):
         body.setdefault("include", []).append(_LOGPROBS)
-    if config.thinking and draft.profile.reasoning_summary and "thinking" not in draft.refused:
-        body.setdefault("reasoning", {})["summary"] = "auto"  # without it the thinking stays invisible
+    if config.thinking and draft.profile.encrypted_reasoning and "thinking" not in draft.refused:
+        _put_summary(body, draft)
+
+
+def _put_summary(body: Body, draft: ResponsesDraft) -> None:
+    """Ask for a summary, without which the thinking of OpenAI's models stays invisible."""
+    if draft.profile.reasoning_summary:
+        body.setdefault("reasoning", {})["summary"] = "auto"
+    else:
+        draft.change("thinking", f"{draft.provider} refuses to show a summary of it")
 
 
 def put_call_tools(body: Body, tools: Sequence[Tool], choice: ToolChoice | None, draft: ResponsesDraft) -> None:

@@ -48,8 +48,8 @@ class OpenAICompatibleProvider(WireProvider):
         max_connections, verify, proxy: see `HTTPDriver`.
 
     When a server refuses ``max_tokens`` and wants ``max_completion_tokens`` (or the other way round), or does not know
-    ``stream_options`` or ``encoding_format``, the call is sent once more without it, and the provider remembers that
-    for the model.
+    ``stream_options`` or ``encoding_format``, or shows no reasoning summaries, the call is sent once more without it,
+    and the provider remembers that for the model.
 
     Raises:
         ConfigurationError: no base_url, an unknown profile, or another argument that cannot be used.
@@ -260,6 +260,10 @@ def _lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest |
     if isinstance(request, EmbedRequest):
         refused = profile.embedding_base64 and re.search("encoding_format|base64", error.message)
         return {"embedding_base64": False} if refused else {}
+    if profile.reasoning_summary and request.config.thinking and re.search(r"reasoning.summar", error.message):
+        return {"reasoning_summary": False}  # organisations that are not verified get none
+    if profile.encrypted_reasoning and "ncrypted content is not supported" in error.message:
+        return {"encrypted_reasoning": False}
     sent = profile.max_tokens_field
     unknown = isinstance(error, UnsupportedOptionError) or _OTHER_LIMIT[sent] in error.message
     if request.config.max_tokens is not None and unknown and re.search(rf"\b{sent}\b", error.message):
