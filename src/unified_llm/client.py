@@ -541,9 +541,19 @@ class UnifiedLLM:
 
     # -- providers ----------------------------------------------------------------------------------------------------
 
-    def get_provider(self) -> str:
-        """Name of the current provider; detects it if that has not been done yet (300 ms at most)."""
-        return self._router.current_name()
+    @overload
+    def get_provider(self, name: None = ...) -> str: ...
+    @overload
+    def get_provider(self, name: str) -> LLMProvider: ...
+    def get_provider(self, name: str | None = None) -> str | LLMProvider:
+        """Name of the current provider; detects it if that has not been done yet (300 ms at most).
+
+        With a name: that provider itself, for what only it can do, such as ``get_provider("ollama").pull("llama3.2")``.
+
+        Raises:
+            ConfigurationError: unknown name, missing key or package.
+        """
+        return self._router.current_name() if name is None else self._router.provider(name)
 
     @property
     def current_provider(self) -> str | None:
@@ -555,9 +565,15 @@ class UnifiedLLM:
         """Why the current provider was chosen; None when it was given, or before it was needed."""
         return self._router.detection
 
-    async def get_provider_async(self) -> str:
+    @overload
+    async def get_provider_async(self, name: None = ...) -> str: ...
+    @overload
+    async def get_provider_async(self, name: str) -> LLMProvider: ...
+    async def get_provider_async(self, name: str | None = None) -> str | LLMProvider:
         """`get_provider`, without blocking the event loop."""
-        return await asyncio.to_thread(self._router.current_name)
+        if name is None:
+            return await asyncio.to_thread(self._router.current_name)
+        return await self._router.provider_async(name)
 
     def set_provider(self, name: str, *, model: str | None = None, **options: Any) -> None:
         """Make `name` the current provider from now on. `options` are its constructor's keywords.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from testkit.wire_server import HANG, Answer, Request, WireServer, head, sse
+from testkit.wire_server import HANG, Answer, Request, WireServer, chunked, head, sse
 from unified_llm import TextDelta, ThinkingDelta, UnifiedLLM
 
 LIMIT = 0.5
@@ -44,6 +44,11 @@ def claude_stream(_: Request) -> Answer:
     return [*_chunked_head(), *(_chunk(p) for p in pieces), HANG]
 
 
+def ollama_stream(_: Request) -> Answer:
+    line = {"model": "m", "message": {"role": "assistant", "content": "It rains"}, "done": False}
+    return [*chunked([_dumps(line) + b"\n"], headers={"content-type": "application/x-ndjson"}, end=False), HANG]
+
+
 def _dumps(value: Any) -> bytes:
     from unified_llm import _json
 
@@ -66,6 +71,7 @@ DRIVERS: dict[str, tuple[Callable[[Request], Answer], dict[str, Any]]] = {
         claude_stream,
         {"provider": "claude", "path": "", "api_key": "sk-ant-not-a-key-1", "transport": "http"},
     ),
+    "ollama": (ollama_stream, {"provider": "ollama", "path": ""}),
 }
 
 

@@ -48,18 +48,20 @@ def list_models(
 @app.command("pull")
 def pull(
     reference: Annotated[
-        str, typer.Argument(metavar="REPO[:FILE]", help="A Hugging Face repository, and a file of it.")
+        str,
+        typer.Argument(metavar="REPO[:FILE]", help="A Hugging Face repository, and a file of it; or ollama:NAME."),
     ],
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Download a GGUF model from Hugging Face, to run inside this process.
+    """Download a GGUF model from Hugging Face, to run inside this process; or have a running Ollama download one.
 
     A download that was interrupted goes on where it stopped.
 
     \b
       unified-llm models pull Qwen/Qwen3-0.6B-GGUF
       unified-llm models pull Qwen/Qwen3-0.6B-GGUF:Qwen3-0.6B-Q8_0.gguf
+      unified-llm models pull ollama:qwen3:0.6b
     """
     out = Output(json=json, debug=debug)
     with reporting(out):

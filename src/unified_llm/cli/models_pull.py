@@ -6,37 +6,76 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from unified_llm.cli.exits import ExitCode
 from unified_llm.cli.failures import Leave
 from unified_llm.cli.output import Output, is_terminal
+from unified_llm.client import UnifiedLLM
+from unified_llm.detection import split_model_ref
 from unified_llm.local_models import LocalModel, PullProgress, find_models, model_folder, pull, read_model
+from unified_llm.responses import ModelInfo
+
+if TYPE_CHECKING:
+    from unified_llm.providers.ollama import OllamaProvider
 
 __all__ = ["pull_model"]
 
 
 def pull_model(reference: str, out: Output) -> None:
-    """Download `reference`; the path goes to stdout, the progress to stderr.
+    """Download `reference`; what came of it goes to stdout, the progress to stderr.
+
+    ``ollama:NAME`` asks a running Ollama to download NAME from its registry; everything else is a repository of
+    Hugging Face, and the file is kept here.
 
     Raises:
-        UnifiedLLMError: see `unified_llm.local_models.pull`.
+        UnifiedLLMError: see `unified_llm.local_models.pull` and `OllamaProvider.pull`.
         Leave: interrupted, with exit code 130. What has come is kept.
     """
+    provider, name = split_model_ref(reference)
+    with _interruptible(out), _progress(out) as report:
+        if provider == "ollama" and name:
+            _tell_ollama(_pull_by_ollama(name, report), out)
+        else:
+            _tell_local(pull(reference, progress=report), out)
+
+
+@contextmanager
+def _interruptible(out: Output) -> Iterator[None]:
     try:
-        with _progress(out) as report:
-            path = pull(reference, progress=report)
+        yield
     except KeyboardInterrupt:
         if out.json:
             out.data({"error": {"type": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130}}, compact=True)
         out.note("interrupted; the same command goes on where it stopped")
         raise Leave(ExitCode.INTERRUPTED) from None
+
+
+def _pull_by_ollama(name: str, report: Callable[[PullProgress], None]) -> ModelInfo:
+    with UnifiedLLM("offline") as llm:  # another provider is asked, with the settings that a client reads
+        ollama = cast("OllamaProvider", llm.get_provider("ollama"))
+        return ollama.pull(name, progress=report)
+
+
+def _tell_ollama(model: ModelInfo, out: Output) -> None:
+    if out.json:
+        out.data({"ref": model.ref, "kind": model.kind})
+        return
+    out.line(model.ref)
+    out.note(f'next: unified-llm {_verb(model.kind)} --model {model.ref} "Hello"')
+
+
+def _tell_local(path: Path, out: Output) -> None:
     model = _as_listed(path)
     if out.json:
         out.data({"path": str(path), "ref": f"local:{model.id}", "size_bytes": model.size_bytes, "kind": model.kind})
         return
     out.line(str(path))
-    verb = "embed" if model.kind == "embedding" else "chat"
-    out.note(f'next: unified-llm {verb} --model local:{model.id} "Hello"')
+    out.note(f'next: unified-llm {_verb(model.kind)} --model local:{model.id} "Hello"')
+
+
+def _verb(kind: str | None) -> str:
+    return "embed" if kind == "embedding" else "chat"
 
 
 def _as_listed(path: Path) -> LocalModel:
