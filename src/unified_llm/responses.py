@@ -273,8 +273,11 @@ class ChatResponse(str):
     def parsed(self) -> Any:
         """The structured output: an instance of the pydantic class asked for, else the decoded JSON.
 
+        JSON is checked against the schema asked for, `format` excepted (see `schemas.parse_output`).
+
         Raises:
-            StructuredOutputError: nothing structured was asked for, or the text does not fit what was asked for.
+            StructuredOutputError: nothing structured was asked for, or the text does not fit what was asked for: the
+                message names the place (``cities.0.name``) and the reason, `partial` is the answer.
         """
         from unified_llm.schemas import parse_output
 

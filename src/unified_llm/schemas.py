@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from unified_llm.responses import ChatResponse
 
 __all__ = ["function_schema", "normalize_response_format", "parse_output", "strict_json_schema"]
+
+logger = logging.getLogger("unified_llm")
 
 _FENCE = re.compile(r"\s*```(?:json)?\s*\n(?P<body>.*?)\n?\s*```\s*", re.DOTALL)
 
@@ -129,10 +132,15 @@ def strict_json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_output(response: ChatResponse, wanted: ResponseFormat) -> Any:
-    """Decode the structured output of `response`, validated with the pydantic class when there is one.
+    """Decode the structured output of `response`, and check it against the pydantic class or the schema asked for.
+
+    A JSON Schema is checked by `schema_check`: all assertions of draft 2020-12 but `format`, which is an annotation
+    there, and `unevaluatedProperties`. A schema that it cannot check (references to other documents, ``$dynamicRef``,
+    ``unevaluatedItems``, patterns Python does not know) lets everything pass, which is logged as a warning.
 
     Raises:
-        StructuredOutputError: the text is not JSON (cut by max_tokens, refusal...) or does not fit the class.
+        StructuredOutputError: the text is not JSON (cut by max_tokens, refusal...) or does not fit; the message names
+            the place and the reason, `partial` is the answer.
     """
     text = response.text
     fenced = _FENCE.fullmatch(text)
@@ -142,6 +150,7 @@ def parse_output(response: ChatResponse, wanted: ResponseFormat) -> Any:
     except ValueError as exc:
         raise _unfit(response, f"the answer is not JSON: {exc}") from exc
     if wanted.model is None:
+        _check_schema(response, wanted, value)
         return value
     from pydantic import TypeAdapter, ValidationError
 
@@ -151,6 +160,23 @@ def parse_output(response: ChatResponse, wanted: ResponseFormat) -> Any:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole answer"
         raise _unfit(response, f"the answer does not fit {wanted.name}: {where}: {first['msg']}") from exc
+
+
+def _check_schema(response: ChatResponse, wanted: ResponseFormat, value: Any) -> None:
+    from unified_llm.schema_problems import problem
+
+    schema = {"type": "object"} if wanted.schema is None else wanted.schema
+    try:
+        found = problem(schema, value)
+    except (InvalidRequestError, TypeError, AttributeError, ValueError) as exc:  # a schema we do not cover, or none
+        logger.warning(
+            "the answer was not checked against the schema %s: %s", wanted.name, getattr(exc, "message", exc)
+        )
+        return
+    if found is not None:
+        path, reason = found
+        where = ".".join(map(str, path)) or "the whole answer"
+        raise _unfit(response, f"the answer does not fit {wanted.name}: {where} {reason}")
 
 
 def _unfit(response: ChatResponse, message: str) -> StructuredOutputError:

@@ -44,8 +44,8 @@ STILL_HEAVY = [name for name in HEAVY if name not in ("httpx", "httpcore", "pyda
 # From the bottom of the house to the top. A module may import those of a lower floor, or of its own room.
 FLOORS: list[set[str]] = [
     {"errors", "_json"},
-    {"_optional", "logs", "messages", "message_keys", "tools", "profiles"},
-    {"requests"},
+    {"_optional", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
+    {"requests", "schema_problems"},
     {"responses", "schemas"},
     {"stream", "wire", "message_formats"},
     {"codecs", "attachments", "credentials", "chat_stream", "cache"},

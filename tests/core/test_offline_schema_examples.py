@@ -14,8 +14,8 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from pydantic import BaseModel, Field
 
 from unified_llm.errors import InvalidRequestError
-from unified_llm.offline.schema_check import fits
 from unified_llm.offline.schema_examples import example_for_schema
+from unified_llm.schema_check import fits
 
 FORMATS = ("date", "date-time", "time", "email", "uri", "uuid", "ipv4", "ipv6", "hostname", "json-pointer", "regex")
 

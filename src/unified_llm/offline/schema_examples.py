@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from unified_llm.offline.patterns import example_for_pattern
-from unified_llm.offline.schema_check import (
+from unified_llm.offline.schema_heights import CONTAINERS, Heights
+from unified_llm.offline.schema_leaves import example_number, example_string
+from unified_llm.offline.schema_merge import COMBINERS, DeadEnd, merge
+from unified_llm.schema_check import (
     Schema,
     fits,
     identity,
@@ -24,9 +27,6 @@ from unified_llm.offline.schema_check import (
     schemas_with,
     unsupported,
 )
-from unified_llm.offline.schema_heights import CONTAINERS, Heights
-from unified_llm.offline.schema_leaves import example_number, example_string
-from unified_llm.offline.schema_merge import COMBINERS, DeadEnd, merge
 
 __all__ = ["example_for_schema"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from unified_llm.offline.schema_check import Schema, item_schema, property_schemas, resolve_ref
+from unified_llm.schema_check import Schema, item_schema, property_schemas, resolve_ref
 
 __all__ = ["CONTAINERS", "Heights"]
 

@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from unified_llm.offline.patterns import example_for_pattern
-from unified_llm.offline.schema_check import bounds, is_multiple, matches
 from unified_llm.offline.schema_merge import DeadEnd
+from unified_llm.schema_check import bounds, is_multiple, matches
 
 __all__ = ["example_number", "example_string"]
 

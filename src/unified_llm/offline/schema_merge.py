@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from unified_llm.offline.schema_check import Schema, identity, item_schema, property_schemas
+from unified_llm.schema_check import Schema, identity, item_schema, property_schemas
 
 __all__ = ["COMBINERS", "DeadEnd", "merge"]
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from unified_llm.messages import ToolCall
 from unified_llm.offline.requests import RecordedRequest
-from unified_llm.offline.schema_check import fits
 from unified_llm.offline.schema_examples import example_for_schema
+from unified_llm.schema_check import fits
 
 __all__ = ["choose_calls", "fill_with_quotes", "quoted"]
 

@@ -1,9 +1,8 @@
-"""Says whether a value fits a JSON Schema: the check every example passes before it leaves this package.
+"""Says whether a value fits a JSON Schema: for answers that were asked for in one, and for examples made from one.
 
 Covers the assertions of draft 2020-12 that tools and structured output use, and the older spellings still met
 (`definitions`, `items` as a list, `dependencies`, boolean `exclusiveMinimum`). `format` is an annotation there, and
-is not checked here, nor `unevaluatedProperties`: the examples have declared properties only. References inside the
-document only.
+is not checked here, nor `unevaluatedProperties`. References inside the document only.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ class _Check:
             raise unsupported(f"a JSON Schema is an object or a boolean, not {type(schema).__name__}")
         for keyword in _UNSUPPORTED:
             if keyword in schema:
-                raise unsupported(f"the schema keyword {keyword!r} is not supported by the offline provider")
+                raise unsupported(f"the schema keyword {keyword!r} is not supported")
         self.depth += 1
         try:
             if self.depth > _MAX_DEPTH:
@@ -228,7 +227,7 @@ def matches(pattern: str, value: str) -> bool:
     try:
         return re.search(pattern, value) is not None
     except re.error as exc:
-        raise unsupported(f"the pattern {pattern!r} is not supported by the offline provider: {exc}") from exc
+        raise unsupported(f"the pattern {pattern!r} is not supported: {exc}") from exc
 
 
 def _number_fits(schema: Mapping[str, Any], value: float) -> bool:
