@@ -141,6 +141,8 @@ def _models(models: Iterable[str], options: dict[str, Any], concurrency: int) ->
     if not refs:
         raise InvalidRequestError("there is no model to compare", hint="models=['claude:...', 'openai:...']")
     if concurrency < 1:
-        raise InvalidRequestError(f"concurrency must be at least 1, and is {concurrency}")
+        raise InvalidRequestError(
+            f"concurrency must be at least 1, and is {concurrency}", hint="1 asks the models in turn"
+        )
     options["fallbacks"] = ()  # another model's answer would be counted as this one's
     return refs

@@ -61,7 +61,9 @@ def split_data_url(url: str) -> tuple[bytes, str]:
 
 def _unbase64(text: object) -> bytes:
     if not isinstance(text, str):
-        raise InvalidMessageError(f"base64 data must be text, not {type(text).__name__}")
+        raise InvalidMessageError(
+            f"base64 data must be text, not {type(text).__name__}", hint="raw bytes go into a part: Image(data=...)"
+        )
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as exc:
@@ -280,7 +282,7 @@ def parts_from_block(block: object) -> list[Part]:
 def _read_text(block: Mapping[str, Any]) -> Part:
     text = block.get("text")
     if not isinstance(text, str):
-        raise InvalidMessageError("a text part has no text")
+        raise InvalidMessageError("a text part has no text", hint="{'type': 'text', 'text': '...'}")
     return Text(text, tuple(block.get("citations") or ()))
 
 
@@ -288,7 +290,9 @@ def _read_image_url(block: Mapping[str, Any]) -> Part:
     image = block.get("image_url")
     url = image.get("url") if isinstance(image, Mapping) else image
     if not isinstance(url, str):
-        raise InvalidMessageError("an image_url part has no url")
+        raise InvalidMessageError(
+            "an image_url part has no url", hint="{'type': 'image_url', 'image_url': {'url': 'https://...'}}"
+        )
     detail = image.get("detail") if isinstance(image, Mapping) else None
     if url.startswith("data:"):
         data, media_type = split_data_url(url)
@@ -299,7 +303,10 @@ def _read_image_url(block: Mapping[str, Any]) -> Part:
 def _source(block: Mapping[str, Any]) -> dict[str, Any]:
     source = block.get("source")
     if not isinstance(source, Mapping):
-        raise InvalidMessageError(f"a {block.get('type')} part has no source")
+        raise InvalidMessageError(
+            f"a {block.get('type')} part has no source",
+            hint="'source': {'type': 'base64', 'media_type': 'image/png', 'data': '...'}, or type url, file, text",
+        )
     match source.get("type"):
         case "base64":
             return {"data": _unbase64(source.get("data")), "media_type": source.get("media_type")}

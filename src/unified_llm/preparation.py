@@ -108,7 +108,10 @@ def check_history(messages: tuple[Message, ...]) -> None:
         if message.parts:
             continue
         if message.role is MessageRole.TOOL:
-            raise InvalidMessageError(f"messages[{position}] is a tool message without a result")
+            raise InvalidMessageError(
+                f"messages[{position}] is a tool message without a result",
+                hint="give it content; a tool that returned nothing can say 'done'",
+            )
         if message.role is MessageRole.USER:
             raise InvalidMessageError(f"messages[{position}] is an empty user message", hint="give it some content")
 
@@ -120,10 +123,15 @@ def embed_texts(text: object) -> tuple[str, ...]:
     elif isinstance(text, Iterable) and not isinstance(text, (bytes, bytearray, Mapping)):
         texts = tuple(text)
     else:
-        raise InvalidRequestError(f"embed() takes a str or a list of str, not {type(text).__name__}")
+        raise InvalidRequestError(
+            f"embed() takes a str or a list of str, not {type(text).__name__}",
+            hint="embed('one') or embed(['one', 'two'])",
+        )
     for position, one in enumerate(texts):
         if not isinstance(one, str):
-            raise InvalidRequestError(f"texts[{position}] is {type(one).__name__}, not str")
+            raise InvalidRequestError(
+                f"texts[{position}] is {type(one).__name__}, not str", hint="convert it, or leave it out"
+            )
         if not one.strip():
             raise InvalidRequestError(f"texts[{position}] is empty", hint="servers refuse empty texts: leave them out")
     return texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
@@ -50,7 +51,7 @@ class ModelConfig:
     Attributes:
         model_name: model id or ``provider:model``.
         temperature, top_p, top_k, min_p, seed, presence_penalty, frequency_penalty: sampling.
-        max_tokens: most output tokens.
+        max_tokens: most output tokens; -1 and 0 mean "no limit", which is not sent.
         stop_sequences: texts that end the answer.
         tool_choice: see `tools.normalize_tool_choice`.
         parallel_tool_calls: whether several calls may come in one turn.
@@ -174,6 +175,7 @@ def _stops(stops: str | Sequence[str] | None) -> tuple[str, ...] | None:
     return texts
 
 
+_NUMBER = (int, float)
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "model_name": ((str,), "a text such as 'claude:claude-sonnet-5-5'"),
     "effort": ((str,), "a text such as 'low' or 'high'"),
@@ -181,41 +183,61 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "provider_options": ((Mapping,), "a dictionary such as {'claude': {'service_tier': 'auto'}}"),
     "extra_headers": ((Mapping,), "a dictionary of texts"),
     "extra_body": ((Mapping,), "a dictionary"),
+    "temperature": (_NUMBER, "a number"),
+    "top_p": (_NUMBER, "a number"),
+    "min_p": (_NUMBER, "a number"),
+    "presence_penalty": (_NUMBER, "a number"),
+    "frequency_penalty": (_NUMBER, "a number"),
+    "max_tokens": ((int,), "a whole number; -1 or 0: no limit"),
+    "top_k": ((int,), "a whole number"),
+    "seed": ((int,), "a whole number"),
+    "max_retries": ((int,), "a whole number; 0: no retries"),
+    "timeout": (_NUMBER, "a number of seconds"),
+    "deadline": (_NUMBER, "a number of seconds"),
+    "parallel_tool_calls": ((bool,), "True or False"),
+    "logprobs": ((bool, int), "True, or how many alternatives to report"),
+    "prompt_caching": ((bool, str), "True, False or a lifetime such as '5m'"),
+    "cache": ((bool,), "False to ask the server in any case"),
+    "user": ((str,), "a text"),
+    "label": ((str,), "a text"),
 }
-_RANGES = {"temperature": (0, 2), "top_p": (0, 1), "min_p": (0, 1)}
+_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "max_tokens": (-1, inf),
+    "max_retries": (0, inf),
+    "timeout": (0, inf),
+    "deadline": (0, inf),
+}
 
 
 def _check(given: dict[str, Any]) -> None:
     """Refuse values that no server can take; the type errors of a web form show here, not as a 400 later."""
     for name, value in tuple(given.items()):
         if name in _KINDS:
-            kinds, what = _KINDS[name]
-            if not isinstance(value, kinds):
-                raise InvalidRequestError(f"{name} is {type(value).__name__}: {value!r}", hint=f"{name} is {what}")
-        elif name in _RANGES:
-            low, high = _RANGES[name]
-            if not (_is_number(value) and low <= value <= high):
-                raise InvalidRequestError(f"{name} must be a number from {low} to {high}, not {value!r}")
+            _check_kind(name, value)
+            _check_range(name, value)
         elif name in ("stop_sequences", "fallbacks"):
             given[name] = _stops(value)
-        elif name == "max_tokens":
-            _check_limit(given, value)
-        elif name in ("max_retries", "deadline", "timeout") and not (_is_number(value) and value >= 0):
-            raise InvalidRequestError(f"{name} must be a number that is not negative, and is {value!r}")
         elif name == "on_unsupported" and value not in ("warn", "error", "drop"):
-            raise InvalidRequestError(f"on_unsupported must be 'warn', 'error' or 'drop', not {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _check_limit(given: dict[str, Any], limit: object) -> None:
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise InvalidRequestError(f"max_tokens must be a whole number, not {limit!r}")
-    if limit <= 0:
+            raise InvalidRequestError(f"on_unsupported cannot be {value!r}", hint="use 'warn', 'error' or 'drop'")
+    if given.get("max_tokens", 1) <= 0:
         # -1 means "no limit" to LM Studio and llama.cpp and is an error elsewhere: not sending it says the same.
         del given["max_tokens"]
+
+
+def _check_kind(name: str, value: object) -> None:
+    kinds, what = _KINDS[name]
+    if not isinstance(value, kinds) or (type(value) is bool and bool not in kinds):
+        raise InvalidRequestError(f"{name} is {type(value).__name__}: {value!r}", hint=f"{name} is {what}")
+
+
+def _check_range(name: str, value: Any) -> None:
+    low, high = _RANGES.get(name, (None, None))
+    if low is not None and high is not None and not low <= value <= high:
+        limits = f"from {low:g} to {high:g}" if high < inf else f"at least {low:g}"
+        raise InvalidRequestError(f"{name} cannot be {value!r}", hint=f"{name} is {_KINDS[name][1]}, {limits}")
 
 
 def unknown_option(name: str, *, provider: str | None = None) -> UnsupportedOptionError:

@@ -349,7 +349,10 @@ class Router:
         if canonical is None:
             raise unknown_provider(name)
         if not isinstance(options, Mapping):
-            raise ConfigurationError(f"options of {name} must be a mapping, not {type(options).__name__}")
+            raise ConfigurationError(
+                f"options of {name} must be a mapping, not {type(options).__name__}",
+                hint="for example {'base_url': 'http://127.0.0.1:8080/v1'}",
+            )
         with self._lock:
             self._options[canonical] = {**self._options.get(canonical, {}), **options}
             old = self._instances.pop(canonical, None)

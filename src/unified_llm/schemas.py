@@ -51,7 +51,10 @@ def _from_mapping(value: Mapping[str, Any]) -> ResponseFormat | None:
         case "json_schema" if "json_schema" in value or "schema" in value:
             inner = value.get("json_schema", value)
             if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
-                raise InvalidRequestError("response_format.json_schema has no schema")
+                raise InvalidRequestError(
+                    "response_format.json_schema has no schema",
+                    hint="{'type': 'json_schema', 'json_schema': {'name': '...', 'schema': {...}}}, or the schema",
+                )
             return ResponseFormat(
                 inner["schema"], name=_safe_name(inner.get("name") or "response"), strict=inner.get("strict")
             )
@@ -103,7 +106,10 @@ def function_schema(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         schema = create_model("Arguments", **given).model_json_schema()
     except PydanticUserError as exc:
-        raise InvalidRequestError(f"tool {getattr(function, '__name__', function)!r}: {exc.message}") from exc
+        raise InvalidRequestError(
+            f"tool {getattr(function, '__name__', function)!r}: {exc.message}",
+            hint="use type hints that pydantic knows, or pass Tool(name, description, parameters=a JSON Schema)",
+        ) from exc
     schema.pop("title", None)
     return dict(schema)
 

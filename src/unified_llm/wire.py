@@ -173,7 +173,11 @@ class LineSplitter:
         """Add bytes; return the lines they complete."""
         *lines, rest = (self._buffer + chunk).split(b"\n")
         if len(rest) > self.limit:
-            raise StreamInterruptedError(f"a single line is larger than {self.limit} bytes", retryable=False)
+            raise StreamInterruptedError(
+                f"a single line is larger than {self.limit} bytes",
+                retryable=False,
+                hint="the server does not speak this dialect, or sends without line ends",
+            )
         self._buffer = rest
         return list(_filled(lines))
 

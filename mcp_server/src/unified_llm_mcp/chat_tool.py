@@ -99,7 +99,10 @@ async def _answer(
             if isinstance(event, TextDelta):
                 run.add(event.text)
     if stream.response is None:
-        raise StreamInterruptedError("the stream ended without an end event")
+        raise StreamInterruptedError(
+            "the stream ended without an end event",
+            hint="the provider ended its stream early: ask again, and report it to its author",
+        )
     return stream.response
 
 

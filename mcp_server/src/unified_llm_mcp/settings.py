@@ -71,11 +71,17 @@ class Settings:
             )
         for name in ("max_output_chars", "calls_per_minute", "max_concurrency", "heartbeat", "provider_timeout"):
             if getattr(self, name) <= 0:
-                raise ConfigurationError(f"{name} must be greater than 0, not {getattr(self, name)}")
+                raise ConfigurationError(
+                    f"{name} must be greater than 0, not {getattr(self, name)}", hint="leave it out for the default"
+                )
         if self.max_wait < 0:
-            raise ConfigurationError(f"max_wait must be 0 (never) or more, not {self.max_wait}")
+            raise ConfigurationError(
+                f"max_wait must be 0 (never) or more, not {self.max_wait}", hint="it counts seconds"
+            )
         if self.max_tokens is not None and self.max_tokens <= 0:
-            raise ConfigurationError(f"max_tokens must be greater than 0, not {self.max_tokens}")
+            raise ConfigurationError(
+                f"max_tokens must be greater than 0, not {self.max_tokens}", hint="leave it out: no limit"
+            )
 
 
 def is_loopback(host: str) -> bool:

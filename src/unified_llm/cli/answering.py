@@ -108,7 +108,11 @@ def _one_round(
     except KeyboardInterrupt:
         raise Interrupted(so_far.response(finish_reason=FinishReason.CANCELLED), added) from None
     if events.response is None:
-        raise StreamInterruptedError("the stream ended without an end event", partial=so_far.response())
+        raise StreamInterruptedError(
+            "the stream ended without an end event",
+            partial=so_far.response(),
+            hint="the provider ended its stream early: ask again, and report it to its author",
+        )
     return events.response
 
 

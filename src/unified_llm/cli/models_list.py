@@ -81,9 +81,13 @@ def _unusable(known: set[str]) -> dict[str, Exception]:
         if config.needs_key:
             reasons[name] = missing_key(name, config.env)
         elif config.base_url_env and not config.base_url:
-            reasons[name] = UnsupportedOptionError(f"no address: {config.base_url_env} is not set", provider=name)
+            reasons[name] = UnsupportedOptionError(
+                f"no address: {config.base_url_env} is not set", provider=name, hint=f"set {config.base_url_env}"
+            )
         else:
-            reasons[name] = MissingDependencyError("its package is not installed", provider=name)
+            reasons[name] = MissingDependencyError(
+                "its package is not installed", provider=name, hint=f'pip install "unified-llm[{name}]"'
+            )
     return reasons
 
 

@@ -43,7 +43,10 @@ class Budget:
             raise InvalidRequestError("a budget needs a limit", hint="Budget(usd=5.0) or Budget(tokens=100_000)")
         for name, value in (("usd", usd), ("tokens", tokens)):
             if value is not None and value < 0:
-                raise InvalidRequestError(f"a budget of {value} {name} makes no sense")
+                raise InvalidRequestError(
+                    f"a budget of {value} {name} makes no sense",
+                    hint="limits are 0 or more; leave out the one you do not need",
+                )
         self.usd, self.tokens, self.label, self.refuse_unpriced = usd, tokens, label, refuse_unpriced
         self.spent_usd = 0.0
         self.spent_tokens = 0

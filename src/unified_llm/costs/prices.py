@@ -49,7 +49,10 @@ class Price:
         for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise InvalidRequestError(f"a price cannot be negative: {name} is {value}")
+                raise InvalidRequestError(
+                    f"a price cannot be negative: {name} is {value}",
+                    hint="prices are per million tokens; leave out what is not known",
+                )
 
     def cost(self, usage: Usage) -> float | None:
         """Cost of a call in `currency`, or None when its tokens are not known."""

@@ -41,7 +41,10 @@ class Translator:
         except self._anthropic.AnthropicError as exc:
             raise MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT) from exc
         except (TypeError, ValueError) as exc:
-            raise ConfigurationError(f"the anthropic SDK refused its options: {exc}") from exc
+            raise ConfigurationError(
+                f"the anthropic SDK refused its options: {exc}",
+                hint="sdk_options are keyword arguments of anthropic.Anthropic in the installed version",
+            ) from exc
 
     def raise_for(self, exc: Exception, seconds: float | None) -> NoReturn:
         """Raise what an exchange's exception means in our tree. One that is not the SDK's is raised as it is.
@@ -50,6 +53,8 @@ class Translator:
         """
         if isinstance(exc, TypeError) and "authentication method" not in str(exc):
             raise exc
+        if isinstance(exc.__cause__, UnifiedLLMError):  # what our transport raised, wrapped by the SDK
+            raise exc.__cause__
         raise self._of_request(exc, seconds) from exc
 
     def _of_request(self, exc: Exception, seconds: float | None) -> UnifiedLLMError:

@@ -22,11 +22,12 @@ from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
     from unified_llm.drivers.base import AsyncReplyStream, ReplyStream
+    from unified_llm.drivers.http11 import Exchange
     from unified_llm.drivers.http_async import AsyncTransport
     from unified_llm.drivers.http_sync import SyncTransport
     from unified_llm.drivers.route import Route
 
-__all__ = ["MAX_CONNECTIONS", "PROGRESS_SECONDS", "HTTPDriver", "normalize_base_url"]
+__all__ = ["MAX_CONNECTIONS", "PROGRESS_SECONDS", "HTTPDriver", "async_engine", "normalize_base_url"]
 
 MAX_CONNECTIONS: Final = 500
 """Half of the usual limit of open files of a process (1024)."""
@@ -140,11 +141,8 @@ class HTTPDriver:
     def _make_async(self) -> AsyncTransport:
         from unified_llm.drivers.http_async import AsyncTransport
 
-        if self.transport == "httpx":
-            return AsyncTransport(self._route(), self._max_connections)
-        from unified_llm.drivers.aiohttp import AiohttpExchange
-
-        return AsyncTransport(self._route(), self._max_connections, AiohttpExchange)
+        engine = async_engine(aiohttp=self.transport == "aiohttp")
+        return AsyncTransport(self._route(), self._max_connections, engine)
 
     def _route(self) -> Route:
         if self._route_made is None:
@@ -152,6 +150,17 @@ class HTTPDriver:
 
             self._route_made = Route(self._address, self._headers, self._proxy, self._verify)
         return self._route_made
+
+
+def async_engine(*, aiohttp: bool) -> type[Exchange]:
+    """The parser of an event loop's connections."""
+    if aiohttp:
+        from unified_llm.drivers.aiohttp import AiohttpExchange
+
+        return AiohttpExchange
+    from unified_llm.drivers.http11 import H11Exchange
+
+    return H11Exchange
 
 
 def _seconds(timeout: float | None) -> float:
@@ -167,7 +176,9 @@ def _seconds(timeout: float | None) -> float:
 
 def _positive(connections: int) -> int:
     if connections < 1:
-        raise ConfigurationError(f"max_connections must be at least 1, not {connections}")
+        raise ConfigurationError(
+            f"max_connections must be at least 1, not {connections}", hint=f"the default is {MAX_CONNECTIONS}"
+        )
     return connections
 
 

@@ -65,7 +65,9 @@ class EngineOptions:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigurationError(
-                    f"{name} must be a whole number of at least 1, not {value!r}", provider="local"
+                    f"{name} must be a whole number of at least 1, not {value!r}",
+                    provider="local",
+                    hint="leave it out for the default",
                 )
 
 

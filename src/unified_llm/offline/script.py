@@ -92,7 +92,9 @@ class Reply:
         for name in ("chunk_size", "read_size"):
             size = getattr(self, name)
             if size is not None and size < 1:
-                raise ConfigurationError(f"{name} must be at least 1, not {size!r}")
+                raise ConfigurationError(
+                    f"{name} must be at least 1, not {size!r}", hint="leave it out for the default"
+                )
 
 
 Outcome: TypeAlias = Union[Reply, Failure, Exception]
@@ -120,7 +122,7 @@ class Script:
             steps = [steps]
         self.steps = tuple(steps)
         if then not in ("error", "echo", "repeat"):
-            raise ConfigurationError(f"then must be 'error', 'echo' or 'repeat', not {then!r}")
+            raise ConfigurationError(f"then cannot be {then!r}", hint="use 'error', 'echo' or 'repeat'")
         self.then = then
         self.used = 0
         self._lock = threading.Lock()

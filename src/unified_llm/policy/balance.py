@@ -41,7 +41,10 @@ class Deployment:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.weight, (int, float)) and 0 <= self.weight < float("inf")):
-            raise ConfigurationError(f"the weight of {self.ref} must be a number from 0, and is {self.weight!r}")
+            raise ConfigurationError(
+                f"the weight of {self.ref} must be a number from 0, and is {self.weight!r}",
+                hint="weights are relative: 2 gets twice the calls of 1",
+            )
         if "api_key" in self.options:  # from here on it cannot be printed or pickled
             options = {**self.options, "api_key": secret(self.options["api_key"])}
             object.__setattr__(self, "options", options)

@@ -18,7 +18,7 @@ class BreakerSettings:
 
     def __post_init__(self) -> None:
         if self.failures < 1 or self.seconds < 0:
-            raise InvalidRequestError("a breaker needs failures >= 1 and seconds >= 0")
+            raise InvalidRequestError("a breaker needs failures >= 1 and seconds >= 0", hint="breaker=None: no breaker")
 
 
 class CircuitBreaker:

@@ -34,9 +34,13 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         for name in ("max_retries", "base", "cap", "max_wait"):
             if getattr(self, name) < 0:
-                raise InvalidRequestError(f"{name} cannot be negative, and is {getattr(self, name)}")
+                raise InvalidRequestError(
+                    f"{name} cannot be negative, and is {getattr(self, name)}", hint="max_retries=0: no retries"
+                )
         if self.deadline is not None and self.deadline <= 0:
-            raise InvalidRequestError(f"deadline must be more than 0 seconds, and is {self.deadline}")
+            raise InvalidRequestError(
+                f"deadline must be more than 0 seconds, and is {self.deadline}", hint="None: no deadline"
+            )
 
 
 class RetryBudget:
