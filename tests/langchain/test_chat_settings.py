@@ -54,9 +54,16 @@ def test_constructing_describing_and_tracing_ask_nobody(model: str | None) -> No
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("model", ["claude:claude-haiku-5-5", "lmstudio:m", "offline"])
+@pytest.mark.parametrize("model", ["claude:claude-haiku-5-5", "openai-compatible:m", "offline"])
 def test_counting_tokens_asks_no_one_who_is_not_there(model: str) -> None:
-    llm = ChatUnifiedLLM(model=model)
+    _counts_by_estimate(ChatUnifiedLLM(model=model))
+
+
+def test_counting_tokens_of_a_server_that_does_not_run_is_an_estimate() -> None:
+    _counts_by_estimate(ChatUnifiedLLM(model="lmstudio:m", base_url="http://127.0.0.1:9/v1"))
+
+
+def _counts_by_estimate(llm: ChatUnifiedLLM) -> None:
     assert 1 <= llm.get_num_tokens("four words of text") <= 40
     assert llm.get_num_tokens("") == 0
     assert llm.get_num_tokens_from_messages([]) == 0

@@ -1,18 +1,30 @@
-"""LM Studio, over its HTTP API: chats and embeddings in the OpenAI dialect, models from its own lists."""
+"""LM Studio: chats over its SDK's websockets where they can be used, everything else over its HTTP API."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from unified_llm import _json
+from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec
+from unified_llm.codecs.lmstudio_stats import PredictionStats, prediction_stats
 from unified_llm.codecs.openai_models import read_models
 from unified_llm.drivers.http import HTTPDriver
+from unified_llm.drivers.lmstudio import LMStudioDriver
+from unified_llm.drivers.urls import Address
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.profiles import Profile
+from unified_llm.providers.base import WireProvider
+from unified_llm.providers.lmstudio_calls import LMStudioCalls
+from unified_llm.providers.lmstudio_choice import UNUSABLE, Transport, WebsocketChoice
+from unified_llm.providers.lmstudio_extras import LMStudioExtras
 from unified_llm.providers.openai import OpenAICompatibleProvider
-from unified_llm.responses import ModelInfo
+from unified_llm.providers.openai_dialect import Dialect
+from unified_llm.requests import ChatRequest
+from unified_llm.responses import ChatResponse, ModelInfo
+from unified_llm.stream import StreamEvent
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["LMStudioProvider"]
@@ -22,15 +34,20 @@ __all__ = ["LMStudioProvider"]
 _LISTS = ("api/v1/models", "api/v0/models")
 
 
-class LMStudioProvider(OpenAICompatibleProvider):
+class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
     """A running LM Studio (0.3.6 or later for the full model list).
 
     Args:
         api_key: an API token, when the server demands one; else LMSTUDIO_API_KEY, LMSTUDIO_API_TOKEN, LM_API_TOKEN.
         base_url: ``http://127.0.0.1:1234/v1`` by default, with or without the path; else LMSTUDIO_BASE_URL.
+        transport: "sdk" for chats over the websockets of the `lmstudio` package, "http" (or "httpx", "aiohttp") for
+            the HTTP API alone. "auto" takes the websockets when the package is installed and fits, and LM Studio itself
+            answers at the address (no TLS, no proxy, no path of its own); a call that asks for something only the HTTP
+            API has (`effort`, `thinking`, `extra_body`...) goes over HTTP. Decided once, at the first chat.
+        ttl: seconds after which LM Studio unloads an idle model that was loaded for a call over the websockets.
 
     The other arguments are those of `OpenAICompatibleProvider`. Without a model name the first loaded chat model
-    answers, else the first one on disk, which LM Studio then loads.
+    answers, else the first one on disk, which LM Studio then loads. Embeddings always go over HTTP, in batches.
     """
 
     serves_many_names: ClassVar[bool] = False
@@ -42,20 +59,24 @@ class LMStudioProvider(OpenAICompatibleProvider):
         base_url: str | None = None,
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
-        transport: Literal["httpx", "aiohttp"] = "httpx",
+        transport: Transport = "auto",
         profile: Profile | str | None = None,
+        dialect: Dialect | Literal["auto"] | None = None,
         default_model: str | None = None,
         default_embedding_model: str | None = None,
+        ttl: float | None = None,
         **driver_options: Any,
     ) -> None:
+        http: Literal["httpx", "aiohttp"] = "aiohttp" if transport == "aiohttp" else "httpx"
         super().__init__(
             name="lmstudio",
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
             headers=headers,
-            transport=transport,
+            transport=http,
             profile=profile,
+            dialect=dialect,
             default_model=default_model,
             default_embedding_model=default_embedding_model,
             **driver_options,
@@ -65,12 +86,93 @@ class LMStudioProvider(OpenAICompatibleProvider):
             _without_v1(self.base_url),
             headers=own | dict(headers or {}),
             timeout=timeout,
-            transport=transport,
+            transport=http,
             **driver_options,
         )
+        address = Address.parse(self.base_url)
+        http_only = {"headers": headers, "dialect": dialect, "proxy": driver_options.get("proxy")}
+        self._choice = WebsocketChoice(transport, address, self._native, http_only)
+        token = self._key.get_secret_value() if self._key else None
+        codec = LMStudioChatCodec(self._secrets)
+        driver = LMStudioDriver(address.netloc, token=token, timeout=timeout, ttl=ttl)
+        self._websockets = _Websockets(self, driver, codec)
+        self._calls = LMStudioCalls(driver, codec, self.context)
+
+    # -- chat -------------------------------------------------------------------------------------------------------
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """See `LLMProvider.chat`."""
+        if self._choice.carry(request, self._choice.usable()):
+            try:
+                return self._websockets.chat(request)
+            except UNUSABLE as exc:
+                if not self._choice.fell_back(exc):
+                    raise
+        return super().chat(request)
+
+    async def chat_async(self, request: ChatRequest) -> ChatResponse:
+        """See `LLMProvider.chat_async`."""
+        if self._choice.carry(request, await self._choice.usable_async()):
+            try:
+                return await self._websockets.chat_async(request)
+            except UNUSABLE as exc:
+                if not self._choice.fell_back(exc):
+                    raise
+        return await super().chat_async(request)
+
+    def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
+        """See `LLMProvider.stream`."""
+        if self._choice.decided is False:
+            return super().stream(request)
+        return self._stream(request, super().stream)
+
+    def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        """See `LLMProvider.stream_async`."""
+        if self._choice.decided is False:
+            return super().stream_async(request)
+        return self._stream_async(request, super().stream_async)
+
+    def _stream(
+        self, request: ChatRequest, over_http: Callable[[ChatRequest], Iterator[StreamEvent]]
+    ) -> Iterator[StreamEvent]:
+        if self._choice.carry(request, self._choice.usable()):
+            try:
+                with closing(cast("Generator[StreamEvent, None, None]", self._websockets.stream(request))) as events:
+                    yield from events
+                return
+            except UNUSABLE as exc:
+                if not self._choice.fell_back(exc):
+                    raise
+        with closing(cast("Generator[StreamEvent, None, None]", over_http(request))) as events:
+            yield from events
+
+    async def _stream_async(
+        self, request: ChatRequest, over_http: Callable[[ChatRequest], AsyncIterator[StreamEvent]]
+    ) -> AsyncIterator[StreamEvent]:
+        if self._choice.carry(request, await self._choice.usable_async()):
+            try:
+                async with aclosing(_generator(self._websockets.stream_async(request))) as events:
+                    async for event in events:
+                        yield event
+                return
+            except UNUSABLE as exc:
+                if not self._choice.fell_back(exc):
+                    raise
+        async with aclosing(_generator(over_http(request))) as events:
+            async for event in events:
+                yield event
+
+    @staticmethod
+    def prediction_stats(response: ChatResponse) -> PredictionStats | None:
+        """Tokens per second, time to first token, stop reason, context fill; None for answers over HTTP."""
+        return prediction_stats(response)
+
+    # -- models -----------------------------------------------------------------------------------------------------
 
     def list_models(self) -> list[ModelInfo]:
         """The models on disk with what LM Studio knows of them; on old versions, their ids."""
+        if self._choice.forced:
+            return self._calls.models()
         try:
             for call in self._list_calls():
                 models = self._read(self._native.send(call))
@@ -83,6 +185,8 @@ class LMStudioProvider(OpenAICompatibleProvider):
 
     async def list_models_async(self) -> list[ModelInfo]:
         """`list_models`, without blocking the event loop."""
+        if self._choice.forced:
+            return await self._calls.models_async()
         try:
             for call in self._list_calls():
                 models = self._read(await self._native.send_async(call))
@@ -115,15 +219,32 @@ class LMStudioProvider(OpenAICompatibleProvider):
         chats = sorted((m for m in models if m.kind in (None, "chat")), key=lambda m: m.loaded is not True)
         return chats[0].id if chats else super()._choose(models)
 
+    # -- life -------------------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """See `LLMProvider.close`."""
         super().close()
         self._native.close()
+        self._websockets.close()
 
     async def aclose(self) -> None:
         """See `LLMProvider.aclose`."""
         await super().aclose()
         await self._native.aclose()
+        await self._websockets.aclose()
+
+
+class _Websockets(WireProvider):
+    """The same provider over the other transport."""
+
+    def __init__(self, provider: LMStudioProvider, driver: LMStudioDriver, codec: LMStudioChatCodec) -> None:
+        super().__init__(context=provider.context, driver=driver, chat=codec)
+        self.base_url = provider.base_url  # tells one server's cached answers from another's
+        self.cost_per_call = provider.cost_per_call
+
+
+def _generator(events: AsyncIterator[StreamEvent]) -> AsyncGenerator[StreamEvent, None]:
+    return cast("AsyncGenerator[StreamEvent, None]", events)
 
 
 def _without_v1(base_url: str) -> str:

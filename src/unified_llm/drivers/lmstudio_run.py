@@ -1,0 +1,157 @@
+"""One order being carried out: the model loaded, files uploaded, the channel opened, stopped when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unified_llm import _json
+from unified_llm.codecs.lmstudio_encode import RPC
+from unified_llm.codecs.lmstudio_errors import GONE_MODEL, error_code
+from unified_llm.drivers.lmstudio_sdk import LinkRefusedError, SocketLostError
+from unified_llm.drivers.lmstudio_session import Channel, RefusalError, Session, line, lost, soon
+from unified_llm.errors import UnifiedLLMError
+from unified_llm.wire import WireCall
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Carries out `call` in the session's event loop. `deliver` gets lines of JSON, then None or an exception.
+
+    What fails before the server said anything is tried once more where that can help: on a kept websocket that turns
+    out to be dead, and for a kept model that was unloaded meanwhile. Later failures are final.
+    """
+
+    def __init__(self, session: Session, call: WireCall, deliver: Callable[[Any], None]) -> None:
+        self._session = session
+        self._call = call
+        self._order: Mapping[str, Any] = _json.loads(call.body or b"{}")
+        self._deliver = deliver
+        self._channel: Channel | None = None
+        self._second: asyncio.Task[None] | None = None
+        self._may_repeat = False
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Begin; returns when the server has the request. Failures are delivered, not raised."""
+        try:
+            await self._begin()
+        except RefusalError as exc:
+            self._deliver(line({"type": "error", "error": exc.error}))
+            self._deliver(None)
+        except UnifiedLLMError as exc:
+            self._deliver(exc)
+        except Exception as exc:  # noqa: BLE001  # nothing was asked yet; the caller must not wait for ever
+            error = LinkRefusedError(
+                f"LM Studio's websocket API is not understood ({type(exc).__name__})",
+                hint="it may be newer than this library: transport='http' works meanwhile",
+                retryable=False,
+            )
+            error.__cause__ = exc
+            self._deliver(error)
+
+    async def stop(self) -> None:
+        """Stop the server, unless it is done."""
+        self._stopped = True
+        if self._second is not None:
+            self._second.cancel()
+        if self._channel is not None:
+            await self._channel.cancel()
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        if self._call.method == RPC:
+            result = await self._remote_call()
+            self._deliver(line({"result": result}))
+            self._deliver(None)
+            return
+        path, model = self._call.path, self._order.get("model")
+        if path.endswith("/getOrLoad"):
+            await self._load_only()
+            return
+        namespace = path.partition("/")[0]
+        known = model is not None and self._session.knows(namespace, model)
+        parameter = await self._parameter(namespace)
+        self._may_repeat = known
+        channel, fresh = await self._session.channel(path, parameter, self._on_message)
+        self._may_repeat = self._may_repeat or not fresh
+        self._channel = channel
+        if self._stopped:
+            await channel.cancel()
+
+    async def _remote_call(self) -> Any:
+        namespace, model = self._call.path.partition("/")[0], self._order.get("model")
+        known = model is not None and self._session.knows(namespace, model)
+        try:
+            return await self._session.call(self._call.path, await self._parameter(namespace))
+        except RefusalError as exc:
+            if not known or error_code(exc.error) not in GONE_MODEL:
+                raise
+        self._session.forget(str(model))
+        return await self._session.call(self._call.path, await self._parameter(namespace))
+
+    async def _load_only(self) -> None:
+        order = self._order
+        info = await self._session.load(
+            self._call.path.partition("/")[0],
+            order["model"],
+            lambda message: self._deliver(line(message)),
+            ttl=order.get("ttl"),
+            config=order.get("config"),
+        )
+        self._session.forget(order["model"])
+        self._deliver(line({"result": info}))
+        self._deliver(None)
+
+    async def _parameter(self, namespace: str) -> Any:
+        order = self._order
+        parameter = order["parameter"]
+        if order.get("files"):
+            parts = [await self._session.upload(f) for f in order["files"]]
+            parameter = {**parameter, "history": _with_files(parameter["history"], parts)}
+        if "model" in order:
+            specifier = await self._session.specifier(
+                namespace, order["model"], lambda message: self._deliver(line(message)), ttl=order.get("ttl")
+            )
+            parameter = {**(parameter or {}), order["specifier"]: specifier}
+        return parameter
+
+    # -- what comes -------------------------------------------------------------------------------------------------
+
+    def _on_message(self, item: Any) -> None:
+        if isinstance(item, Mapping):
+            self._may_repeat = False
+            self._deliver(line(item))
+        elif item is None:
+            self._deliver(None)
+        elif self._may_repeat and self._helps(item):
+            self._may_repeat = False
+            self._second = soon(self._again())
+        elif isinstance(item, RefusalError):
+            self._deliver(line({"type": "error", "error": item.error}))
+            self._deliver(None)
+        else:
+            self._deliver(lost())
+
+    def _helps(self, item: Any) -> bool:
+        return isinstance(item, SocketLostError) or (
+            isinstance(item, RefusalError) and error_code(item.error) in GONE_MODEL
+        )
+
+    async def _again(self) -> None:
+        if "model" in self._order:
+            self._session.forget(self._order["model"])
+        await self.start()
+        self._may_repeat = False
+
+
+def _with_files(history: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """The history with uploaded files in their places."""
+
+    def filled(content: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [parts[part["upload"]] if "upload" in part else part for part in content]
+
+    return {**history, "messages": [{**m, "content": filled(m["content"])} for m in history["messages"]]}

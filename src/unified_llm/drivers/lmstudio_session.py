@@ -1,0 +1,318 @@
+"""The websockets of one event loop: opened when needed, opened again when they ended, models loaded on first use."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Mapping
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from unified_llm import _json
+from unified_llm.drivers.lmstudio_sdk import Socket, SocketLostError
+from unified_llm.errors import StreamInterruptedError
+
+__all__ = ["DEFAULT_TTL", "Channel", "RefusalError", "Session", "line", "lost", "soon"]
+
+Message: TypeAlias = Mapping[str, Any]
+_LAST = frozenset({"success", "loadSuccess", "alreadyLoaded"})
+DEFAULT_TTL = 3600
+"""Seconds after which LM Studio unloads an idle model that was loaded for a call; the SDK's default."""
+
+
+class RefusalError(Exception):
+    """LM Studio answered with `error`, as it sent it. Stays inside the driver."""
+
+    def __init__(self, error: Any) -> None:
+        self.error = error
+
+
+class Channel:
+    """One channel. `deliver` gets its messages, then None; or the exception that ended it.
+
+    It is called in the session's event loop and must not block.
+    """
+
+    __slots__ = ("_deliver", "_given_up", "_number", "_open", "_socket")
+
+    def __init__(self, socket: Socket, deliver: Callable[[Any], None]) -> None:
+        self._socket = socket
+        self._deliver = deliver
+        self._number = socket.begin_channel(self)
+        self._open = True
+        self._given_up = False
+
+    async def start(self, endpoint: str, parameter: Message) -> None:
+        """Ask the server. Raises `SocketLostError`."""
+        message = {
+            "type": "channelCreate",
+            "endpoint": endpoint,
+            "channelId": self._number,
+            "creationParameter": parameter,
+        }
+        try:
+            await self._socket.send(message)
+        except SocketLostError:
+            self._end()
+            raise
+
+    async def put(self, message: Message | None) -> None:
+        """See `Receiver`."""
+        if message is None:
+            self._end(SocketLostError())
+            return
+        kind = message.get("type")
+        if kind == "channelSend":
+            content = message.get("message")
+            if not self._given_up:
+                self._deliver(content)
+            if isinstance(content, Mapping) and content.get("type") in _LAST:
+                self._end(None)
+        elif kind == "channelClose":
+            self._end(None)
+        elif kind == "channelError":
+            self._end(RefusalError(message.get("error")))
+
+    def _end(self, *last: Any) -> None:
+        """Give the number back, and tell how it ended."""
+        if not self._open:
+            return
+        self._open = False
+        self._socket.end_channel(self._number, self)
+        if not self._given_up:
+            for item in last:
+                self._deliver(item)
+
+    async def cancel(self) -> None:
+        """Stop the server, unless the channel ended already. What still comes is dropped."""
+        if not self._open or self._given_up:
+            return
+        self._given_up = True
+        try:
+            await self._socket.send(
+                {"type": "channelSend", "channelId": self._number, "message": {"type": "cancel"}},
+            )
+        except SocketLostError:
+            self._end()
+
+
+class _Call:
+    """One remote call: its result as a future."""
+
+    __slots__ = ("result",)
+
+    def __init__(self) -> None:
+        self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def put(self, message: Message | None) -> None:
+        """See `Receiver`."""
+        if self.result.done():
+            return
+        if message is None:
+            self.result.set_exception(SocketLostError())
+        elif message.get("type") == "rpcError":
+            self.result.set_exception(RefusalError(message.get("error")))
+        else:
+            self.result.set_result(message.get("result"))
+
+
+class Session:
+    """See the module docstring. Belongs to the event loop in which it is first used."""
+
+    def __init__(self, sdk: ModuleType, netloc: str, auth: Message, ttl: float = DEFAULT_TTL) -> None:
+        self._sdk = sdk
+        self._netloc = netloc
+        self._auth = auth
+        self._ttl = ttl
+        self._ttl = ttl
+        self._manager: Any = None
+        self._sockets: dict[str, Socket] = {}
+        self._opening = asyncio.Lock()
+        self._models: dict[tuple[str, str], str] = {}
+        self._files: dict[bytes, Message] = {}
+
+    # -- sockets ----------------------------------------------------------------------------------------------------
+
+    async def socket(self, namespace: str) -> tuple[Socket, bool]:
+        """The websocket of `namespace`, and whether it was opened just now. Raises as `Socket.connect` does."""
+        known = self._sockets.get(namespace)
+        if known is not None and known.alive:
+            return known, False
+        async with self._opening:
+            known = self._sockets.get(namespace)
+            if known is not None and known.alive:
+                return known, False
+            if known is not None:  # the server restarted, or the machine slept: nothing it knew of us is left
+                self._models.clear()
+                self._files.clear()
+            if self._manager is None or not self._manager.active:
+                self._manager = self._sdk.AsyncTaskManager()
+                await self._manager.__aenter__()
+            opened = Socket(self._sdk, self._manager, f"ws://{self._netloc}/{namespace}", self._auth)
+            await opened.connect()
+            self._sockets[namespace] = opened
+            return opened, True
+
+    async def close(self) -> None:
+        """Close every websocket. The session can be used again."""
+        sockets, self._sockets = self._sockets, {}
+        manager, self._manager = self._manager, None
+        self._models.clear()
+        self._files.clear()
+        for socket in sockets.values():
+            if socket.alive:
+                await socket.close()
+        if manager is not None:
+            await manager.__aexit__(None, None, None)
+
+    # -- calls and channels -----------------------------------------------------------------------------------------
+
+    async def call(self, path: str, parameter: Message | None) -> Any:
+        """The result of the remote call ``namespace/endpoint``; on a websocket that turns out to be dead, once more.
+
+        Raises:
+            RefusalError: the server answered with an error.
+            StreamInterruptedError: the websocket ended before the answer, twice.
+        """
+        namespace, _, endpoint = path.partition("/")
+        socket, fresh = await self.socket(namespace)
+        try:
+            return await _call(socket, endpoint, parameter)
+        except SocketLostError as exc:
+            if fresh:
+                raise lost() from exc
+        socket, _ = await self.socket(namespace)
+        try:
+            return await _call(socket, endpoint, parameter)
+        except SocketLostError as exc:
+            raise lost() from exc
+
+    async def channel(self, path: str, parameter: Message, deliver: Callable[[Any], None]) -> tuple[Channel, bool]:
+        """A started channel, and whether its websocket was opened just now. Raises `StreamInterruptedError`."""
+        namespace, _, endpoint = path.partition("/")
+        for _ in range(2):
+            socket, fresh = await self.socket(namespace)
+            channel = Channel(socket, deliver)
+            try:
+                await channel.start(endpoint, parameter)
+            except SocketLostError:
+                if fresh:
+                    break
+                continue
+            except asyncio.CancelledError:  # the server may have read it already
+                soon(channel.cancel())
+                raise
+            return channel, fresh
+        raise lost()
+
+    # -- models and files -------------------------------------------------------------------------------------------
+
+    def knows(self, namespace: str, model: str) -> bool:
+        """Whether `model` was loaded by, or for, an earlier call."""
+        return (namespace, model) in self._models
+
+    def forget(self, model: str) -> None:
+        """Ask for `model` anew next time."""
+        for key in [k for k, identifier in self._models.items() if model in (k[1], identifier)]:
+            del self._models[key]
+
+    async def specifier(
+        self,
+        namespace: str,
+        model: str,
+        on_message: Callable[[Any], None],
+        *,
+        ttl: float | None = None,
+        config: Message | None = None,
+    ) -> Message:
+        """How to name `model` in a call, loaded first when it is not. `on_message` gets the messages of loading it.
+
+        `ttl` is in seconds. Raises `RefusalError`, `StreamInterruptedError`.
+        """
+        identifier = self._models.get((namespace, model))
+        if identifier is None:
+            info = await self.load(namespace, model, on_message, ttl=ttl, config=config)
+            identifier = str(info.get("identifier") or model)
+            self._models[namespace, model] = identifier
+        return {"type": "query", "query": {"identifier": identifier}}
+
+    async def load(
+        self,
+        namespace: str,
+        model: str,
+        on_message: Callable[[Any], None],
+        *,
+        ttl: float | None = None,
+        config: Message | None = None,
+    ) -> Message:
+        """What the server says of `model`, once it is in memory. Cancelling it stops the loading."""
+        messages: asyncio.Queue[Any] = asyncio.Queue()
+        parameter = {
+            "identifier": model,
+            "loadConfigStack": config or {"layers": []},
+            "loadTtlMs": max(1, round(1000 * (self._ttl if ttl is None else ttl))),
+        }
+        channel, _ = await self.channel(f"{namespace}/getOrLoad", parameter, messages.put_nowait)
+        try:
+            while isinstance(message := await messages.get(), Mapping):
+                if message.get("type") in _LAST:
+                    info: Message = message.get("info") or {}
+                    return info
+                on_message(message)
+        finally:
+            await channel.cancel()
+        if isinstance(message, RefusalError):
+            raise message
+        raise lost() from (message if isinstance(message, BaseException) else None)
+
+    async def upload(self, file: Message) -> Message:
+        """The part of a message that stands for `file`. Known files are not sent again."""
+        digest = hashlib.sha256(file["contentBase64"].encode()).digest()
+        known = self._files.get(digest)
+        if known is None:
+            handle = await self.call("files/uploadFileBase64", file)
+            known = self._files[digest] = {
+                "type": "file",
+                "name": file["name"],
+                "identifier": handle["identifier"],
+                "sizeBytes": handle["sizeBytes"],
+                "fileType": handle["fileType"],
+            }
+        return known
+
+
+async def _call(socket: Socket, endpoint: str, parameter: Message | None) -> Any:
+    call = _Call()
+    number = socket.begin_call(call)
+    message: dict[str, Any] = {"type": "rpcCall", "endpoint": endpoint, "callId": number}
+    if parameter is not None:
+        message["parameter"] = parameter
+    try:
+        await socket.send(message)
+        return await call.result
+    finally:
+        socket.end_call(number, call)
+
+
+_tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks
+
+
+def soon(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run `work` in a task of its own: cancelling whoever wanted it does not stop it."""
+    task = asyncio.get_running_loop().create_task(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    return task
+
+
+def lost() -> StreamInterruptedError:
+    """The error for a websocket that ended before the answer did."""
+    return StreamInterruptedError(
+        "the connection to LM Studio ended before its answer",
+        hint="LM Studio may have been closed or restarted, or crashed: see its log, and ask again",
+    )
+
+
+def line(message: Any) -> bytes:
+    """A message as a line of JSON."""
+    return _json.dumps(message) + b"\n"
