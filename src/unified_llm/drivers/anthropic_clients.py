@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from unified_llm.credentials import Secret
 from unified_llm.drivers.anthropic_failures import Translator
 from unified_llm.drivers.anthropic_routes import Route, direct, pipeline, timeout_of
 
-__all__ = ["SDK", "Home", "Line", "SDKSettings"]
+__all__ = ["SDK", "Line", "SDKSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class SDKSettings:
         timeout: seconds without progress, or None for the SDK's own (600, connecting 5).
         headers: sent with every call.
         options: further keyword arguments of ``anthropic.Anthropic`` (profile, middleware, default_query...).
-        aiohttp: async calls over aiohttp, as the SDK's extra of that name does.
+        aiohttp: async calls are parsed by aiohttp (see `drivers.aiohttp`).
     """
 
     base_url: str | None = None
@@ -56,24 +55,29 @@ class SDK:
     def __init__(self, settings: SDKSettings) -> None:
         self.anthropic: Any = require("anthropic", extra="claude", purpose="Claude through its SDK")
         self.httpx2: Any = require("httpx2", extra="claude", purpose="Claude through its SDK")
+        if settings.aiohttp:
+            require("aiohttp", extra="aiohttp", purpose="transport='sdk-aiohttp'")
         self.tls: ssl.SSLContext = self.httpx2.create_ssl_context()
         self.failures = Translator(self.anthropic, self.httpx2, settings.base_url)
         self._settings = settings
 
     def line(self) -> Line:
-        http = self.anthropic.DefaultHttpxClient(**self._transport_options(verify=self.tls))
+        from unified_llm.drivers.anthropic_transport import SDKTransport
+
+        http = self.anthropic.DefaultHttpxClient(**self._transport_options(SDKTransport(self.tls)))
         return self._line(self.anthropic.Anthropic, http, self.anthropic.Stream)
 
     def async_line(self) -> Line:
-        if self._settings.aiohttp:
-            http = self.anthropic.DefaultAioHttpClient(**self._transport_options())
-        else:
-            http = self.anthropic.DefaultAsyncHttpxClient(**self._transport_options(verify=self.tls))
+        from unified_llm.drivers.anthropic_transport import AsyncSDKTransport
+        from unified_llm.drivers.http import async_engine
+
+        transport = AsyncSDKTransport(self.tls, async_engine(aiohttp=self._settings.aiohttp))
+        http = self.anthropic.DefaultAsyncHttpxClient(**self._transport_options(transport))
         return self._line(self.anthropic.AsyncAnthropic, http, self.anthropic.AsyncStream)
 
-    def _transport_options(self, **options: Any) -> dict[str, Any]:
+    def _transport_options(self, transport: Any) -> dict[str, Any]:
         # The SDK's own clients follow redirects, and send x-api-key and the prompt to whatever host they name.
-        options["follow_redirects"] = False
+        options = {"transport": transport, "follow_redirects": False}
         seconds = self._settings.timeout
         return options if seconds is None else options | {"timeout": timeout_of(self.httpx2, seconds)}
 
@@ -93,27 +97,3 @@ class SDK:
         if acts_itself:
             return Line(client, pipeline(self.httpx2, client, stream_class))
         return Line(client, direct(self.httpx2, client, http))
-
-
-class Home:
-    """An async client and the loop it lives in. When the loop shuts down its async generators, the client is closed.
-
-    ``asyncio.run`` does that before it closes the loop, and it is the only notice of that event there is.
-    """
-
-    __slots__ = ("_watch", "line")
-
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self._watch = self._until_the_loop_ends()
-        with contextlib.suppress(StopIteration):
-            self._watch.asend(None).send(None)
-
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            await self.line.client.close()
-
-    async def close(self) -> None:
-        await self._watch.aclose()

@@ -1,8 +1,8 @@
-"""Calls through the real `anthropic` SDK: its credentials, addresses, proxies and HTTP client; the bytes are ours.
+"""Calls through the real `anthropic` SDK: its credentials, addresses and HTTP client; connections and bytes are ours.
 
 Building and validating typed models is most of what a call through the SDK costs, so answers are read as bytes (see
-`anthropic_routes`). The SDK is imported on first use (it takes more than a second), in a thread when an event loop is
-running, and never retries: that is the work of `policy`.
+`anthropic_routes`), over our own connections (`anthropic_transport`). The SDK is imported on first use (it takes more
+than a second), in a thread when an event loop is running, and never retries: that is the work of `policy`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from unified_llm.drivers.anthropic_clients import SDK, Home, Line, SDKSettings
+from unified_llm.drivers.anthropic_clients import SDK, Line, SDKSettings
 from unified_llm.drivers.anthropic_replies import Reading, SDKAsyncReplyStream, SDKReplyStream
 from unified_llm.wire import WireCall, WireReply
 
@@ -28,7 +28,7 @@ __all__ = ["AnthropicSDKDriver", "SDKSettings"]
 class AnthropicSDKDriver:
     """Implements `drivers.base.Driver` over ``anthropic.Anthropic`` and ``anthropic.AsyncAnthropic``.
 
-    One sync client, and one async client for each running event loop, closed when its loop ends.
+    One sync client, and one async client for each running event loop, whose connections are closed when it ends.
 
     Raises (at the first call):
         MissingDependencyError: the package is not installed.
@@ -38,7 +38,7 @@ class AnthropicSDKDriver:
     def __init__(self, settings: SDKSettings) -> None:
         self.settings = settings
         self._line: Line | None = None
-        self._homes: WeakKeyDictionary[asyncio.AbstractEventLoop, Home] = WeakKeyDictionary()
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -95,16 +95,16 @@ class AnthropicSDKDriver:
 
     async def _async_line(self) -> Line:
         loop = asyncio.get_running_loop()
-        home = self._homes.get(loop)
-        if home is not None:
-            return home.line
+        line = self._lines.get(loop)
+        if line is not None:
+            return line
         if "_sdk" not in self.__dict__:
             await asyncio.to_thread(lambda: self._sdk)
-        home = self._homes.get(loop)  # another task may have been faster
-        if home is None:
+        line = self._lines.get(loop)  # another task may have been faster
+        if line is None:
             self._forget_ended_loops()
-            home = self._homes[loop] = Home(self._sdk.async_line())
-        return home.line
+            line = self._lines[loop] = self._sdk.async_line()
+        return line
 
     async def _exchange_async(self, call: WireCall, *, stream: bool) -> httpx2.Response:
         line = await self._async_line()
@@ -137,8 +137,8 @@ class AnthropicSDKDriver:
             line.client.close()
 
     def _forget_ended_loops(self) -> None:
-        for loop in [loop for loop in self._homes if loop.is_closed()]:
-            del self._homes[loop]
+        for loop in [loop for loop in self._lines if loop.is_closed()]:
+            del self._lines[loop]
 
     def close(self) -> None:
         """See `Driver.close`."""
@@ -151,6 +151,6 @@ class AnthropicSDKDriver:
     async def aclose(self) -> None:
         """See `Driver.aclose`."""
         self.close()
-        home = self._homes.pop(asyncio.get_running_loop(), None)
-        if home is not None:
-            await home.close()
+        line = self._lines.pop(asyncio.get_running_loop(), None)
+        if line is not None:
+            await line.client.close()

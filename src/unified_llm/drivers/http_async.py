@@ -20,6 +20,7 @@ from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
+from unified_llm.drivers.headers import RawHeaders
 from unified_llm.drivers.http11 import AsyncReply, DirectAsyncReply, Exchange, H11Exchange, connect_async
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
@@ -97,14 +98,26 @@ async def _close(pool: _Pool) -> None:
 
 
 class AsyncReplyStream:
-    """See `drivers.base.AsyncReplyStream`."""
+    """See `drivers.base.AsyncReplyStream`. `decode` False leaves the body as it was sent."""
 
-    __slots__ = ("_body", "_call", "_connection", "_pool", "_response", "_timeout", "_transport", "headers", "status")
+    __slots__ = (
+        "_body",
+        "_call",
+        "_connection",
+        "_decode",
+        "_pool",
+        "_response",
+        "_timeout",
+        "_transport",
+        "headers",
+        "status",
+    )
 
     _pool: _Pool
     _response: AsyncReply
 
-    def __init__(self, transport: AsyncTransport, call: WireCall, timeout: float) -> None:
+    def __init__(self, transport: AsyncTransport, call: WireCall, timeout: float, *, decode: bool = True) -> None:
+        self._decode = decode
         self._transport = transport
         self._call = call
         self._timeout = timeout
@@ -137,13 +150,23 @@ class AsyncReplyStream:
             raise StopAsyncIteration
         try:
             if self._body is None:
-                self._body = _body(self._response, self.headers.get("content-encoding"))
+                self._body = _body(self._response, self.encoding)
             return await self._body.__anext__()
         except StopAsyncIteration:
             await self._finish()
             raise
         except _BODY_FAILURES as exc:
             raise self._failed(connection, exc) from exc
+
+    @property
+    def encoding(self) -> str | None:
+        """What to undo, or None."""
+        return self.headers.get("content-encoding") if self._decode else None
+
+    @property
+    def raw_headers(self) -> RawHeaders:
+        """The headers as they were sent."""
+        return self._response.headers
 
     async def read(self) -> bytes:
         """The rest of the body at once; of an error status, about `MAX_ERROR_BODY` bytes at most."""
@@ -167,7 +190,7 @@ class AsyncReplyStream:
             return None
         try:
             data = response.whole()
-            decoder = None if data is None else body_decoder(self.headers.get("content-encoding"))
+            decoder = None if data is None else body_decoder(self.encoding)
             return data if data is None or decoder is None else decoder.feed(data) + decoder.close()
         except _BODY_FAILURES as exc:
             raise self._failed(connection, exc) from exc

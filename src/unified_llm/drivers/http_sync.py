@@ -21,6 +21,7 @@ import httpcore
 
 from unified_llm.drivers import failures
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
+from unified_llm.drivers.headers import RawHeaders
 from unified_llm.drivers.http11 import Reply, connect
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
 from unified_llm.drivers.sync_backend import SyncBackend
@@ -178,13 +179,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class SyncReplyStream:
-    """See `drivers.base.ReplyStream`. `close` may be called from another thread: the reader then gets an error."""
+    """See `drivers.base.ReplyStream`. `close` may be called from another thread: the reader then gets an error.
 
-    __slots__ = ("_call", "_connection", "_response", "_timeout", "_transport", "headers", "status")
+    `decode` False leaves the body as it was sent, for a caller that decompresses it itself.
+    """
+
+    __slots__ = ("_call", "_connection", "_decode", "_response", "_timeout", "_transport", "headers", "status")
 
     _response: Reply
 
-    def __init__(self, transport: SyncTransport, call: WireCall, timeout: float) -> None:
+    def __init__(self, transport: SyncTransport, call: WireCall, timeout: float, *, decode: bool = True) -> None:
+        self._decode = decode
         self._transport = transport
         self._call = call
         self._timeout = timeout
@@ -208,7 +213,7 @@ class SyncReplyStream:
         if connection is None:
             return
         try:
-            decoder = body_decoder(self.headers.get("content-encoding"))
+            decoder = body_decoder(self.headers.get("content-encoding")) if self._decode else None
             body = cast("Iterable[bytes]", self._response.stream)
             if decoder is None:
                 yield from body
@@ -221,6 +226,11 @@ class SyncReplyStream:
                 self._transport.address, exc, self._timeout, self.status, self.headers, ended
             ) from exc
         self._finish()
+
+    @property
+    def raw_headers(self) -> RawHeaders:
+        """The headers as they were sent."""
+        return self._response.headers
 
     def read(self) -> bytes:
         """The rest of the body at once; of an error status, about `MAX_ERROR_BODY` bytes at most."""

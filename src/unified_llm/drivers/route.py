@@ -92,24 +92,21 @@ class Route:
 
     def request(self, call: WireCall, timeout: float) -> httpcore.Request:
         """The request of `call`. Raises `InvalidRequestError` for a header that cannot be sent."""
-        url = self._urls.get(call.path)
-        if url is None:
-            url = self._url(call.path)
-        extensions = self._timeouts.get(timeout)
-        if extensions is None:
-            extensions = self._timeout(timeout)
-        request = httpcore.Request(call.method, url, content=call.body, extensions=extensions)
+        url = self._urls.get(call.path) or self._keep_url(call.path, self.address.target(call.path))
+        request = httpcore.Request(call.method, url, content=call.body, extensions=self._limits(timeout))
         request.headers = self._headers.of(call)  # they are what the constructor would make of them
         return request
 
-    def _url(self, path: str) -> httpcore.URL:
+    def _keep_url(self, key: str, target: str) -> httpcore.URL:
         if len(self._urls) >= _MOST_URLS:
             self._urls.clear()
-        target = self.address.target(path).encode("ascii")
-        url = self._urls[path] = _URL(self._origin, self.address.written_port, target)
+        url = self._urls[key] = _URL(self._origin, self.address.written_port, target.encode("ascii"))
         return url
 
-    def _timeout(self, timeout: float) -> dict[str, Any]:
+    def _limits(self, timeout: float) -> dict[str, Any]:
+        known = self._timeouts.get(timeout)
+        if known is not None:
+            return known
         if len(self._timeouts) >= _MOST_URLS:
             self._timeouts.clear()
         limits = {"connect": min(timeout, CONNECT_SECONDS), "read": timeout, "write": timeout}

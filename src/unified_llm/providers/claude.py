@@ -48,8 +48,8 @@ class ClaudeProvider(WireProvider):
         base_url: with or without ``/v1``; else ANTHROPIC_BASE_URL, else the official API.
         timeout: seconds without progress.
         headers: sent with every request.
-        transport: "sdk" (the `anthropic` package), "sdk-aiohttp" (its aiohttp client for async calls: faster with many
-            calls in flight), or "http" (no SDK needed).
+        transport: "sdk" (the `anthropic` package), "sdk-aiohttp" (with aiohttp's parser for async calls: faster with
+            many calls in flight), or "http" (no SDK needed).
         sdk_options: further keyword arguments of ``anthropic.Anthropic``, such as ``{"profile": "work"}``.
 
     Answers longer than 21,333 tokens are streamed inside `chat`, because connections without traffic get cut; `raw` is
