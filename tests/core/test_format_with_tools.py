@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from testkit.openai_double import OpenAIDouble
@@ -13,7 +15,8 @@ TOOL = {"name": "look", "description": "Look.", "parameters": {"type": "object",
 
 @pytest.mark.parametrize("provider", ["llamacpp", "lmstudio", "ollama"])
 def test_the_format_is_asked_for_in_the_prompt_while_tools_may_be_called(provider: str) -> None:
-    with OpenAIDouble(provider) as double, UnifiedLLM(provider, base_url=double.url, model="m") as llm:
+    options: dict[str, Any] = {"dialect": "openai"} if provider == "ollama" else {}  # it has one of its own, too
+    with OpenAIDouble(provider) as double, UnifiedLLM(provider, base_url=double.url, model="m", **options) as llm:
         response = llm.chat("Where?", tools=[TOOL], response_format=SCHEMA)
         llm.chat("Where?", response_format=SCHEMA)
     both, alone = (r.body for r in double.requests if r.path == "/chat/completions")

@@ -38,7 +38,8 @@ def talk() -> Iterator[Talk]:
 
     def start(name: str, **quirks: Any) -> tuple[OpenAIDouble, OpenAICompatibleProvider]:
         double = OpenAIDouble(name, **quirks).start()
-        provider: Any = create_provider(name, base_url=double.url)
+        options = {"dialect": "openai"} if name == "ollama" else {}  # it has one of its own, too
+        provider: Any = create_provider(name, base_url=double.url, **options)
         opened.append((double, provider))
         return double, provider
 

@@ -109,14 +109,20 @@ class OllamaProvider(OpenAICompatibleProvider):
     def list_models(self) -> list[ModelInfo]:
         """The models on disk: kind, window, capabilities, quantisation, and whether they are loaded."""
         with told(self.name):
-            models = self._tags(self._native.send(_TAGS))
+            reply = self._native.send(_TAGS)
+            if self._imitated(reply):
+                return super().list_models()
+            models = self._tags(reply)
             shown = {m.id: self._native.send(_show(m.id)) for m in models if needs_show(m)}
             return _completed(models, shown, self._native.send(_PS))
 
     async def list_models_async(self) -> list[ModelInfo]:
         """`list_models`, without blocking the event loop."""
         with told(self.name):
-            models = self._tags(await self._native.send_async(_TAGS))
+            reply = await self._native.send_async(_TAGS)
+            if self._imitated(reply):
+                return await super().list_models_async()
+            models = self._tags(reply)
             shown = await self._show_all([m.id for m in models if needs_show(m)])
             return _completed(models, shown, await self._native.send_async(_PS))
 
@@ -226,6 +232,10 @@ class OllamaProvider(OpenAICompatibleProvider):
         if has_error(value):
             raise self._refused(reply)
         return value
+
+    def _imitated(self, reply: WireReply) -> bool:
+        """Whether this is a server that has the OpenAI endpoint of Ollama alone."""
+        return reply.status == 404 and self.driver is not self._native
 
     def _tags(self, reply: WireReply) -> list[ModelInfo]:
         models = read_tags(self._value(reply), self.name)

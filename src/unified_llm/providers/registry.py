@@ -179,7 +179,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         description="any server that speaks the OpenAI dialect (give base_url)",
     ),
     "llamacpp": ProviderConfig(
-        _OPENAI,
+        "unified_llm.providers.llamacpp_server:LlamaCppServerProvider",
         env=("LLAMA_API_KEY",),
         base_url="http://127.0.0.1:8080/v1",
         base_url_env="LLAMACPP_BASE_URL",

@@ -93,6 +93,7 @@ class TinyModel:
     seed: int = 20240917
     architecture: str = "llama"
     chat_template: str | None = CHATML
+    infill: bool = False  # with tokens that mark the text before, after and between
     tensors: bool = True  # False: the header alone, for tests that read no further
     extra: Mapping[str, str] | None = None  # more string metadata, such as general.size_label
 
@@ -148,6 +149,14 @@ def _write_vocabulary(writer: Any, model: TinyModel) -> list[str]:
     writer.add_pad_token_id(tokens.index("<|pad|>"))
     if model.kind == "rerank":
         writer.add_sep_token_id(tokens.index("<|pad|>"))
+    if model.infill:
+        keys = gguf.Keys.Tokenizer
+        for key, token in (
+            (keys.FIM_PRE_ID, "<|im_start|>"),
+            (keys.FIM_SUF_ID, "<|pad|>"),
+            (keys.FIM_MID_ID, "<|act|>"),
+        ):
+            writer.add_uint32(key, tokens.index(token))
     writer.add_add_bos_token(False)
     if model.chat_template is not None and model.kind == "chat":
         writer.add_chat_template(model.chat_template)
