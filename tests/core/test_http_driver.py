@@ -340,6 +340,7 @@ async def test_surplus_bytes_are_never_read_as_the_next_answer(caller: Caller) -
     with WireServer([*reply(200, b"one"), *reply(200, b"planted")], reply(200, b"two")) as server:
         driver = caller.driver(server.url)
         assert (await caller.send(driver)).body == b"one"
+        assert await asyncio.to_thread(server.requests[0].answered.wait, 5)  # the surplus is there
         assert (await caller.send(driver)).body == b"two"
         assert server.connections == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -59,7 +60,8 @@ class Translator:
 
     def _of_request(self, exc: Exception, seconds: float | None) -> UnifiedLLMError:
         below = exc.__cause__ if isinstance(exc, self._anthropic.APIConnectionError) else exc
-        if isinstance(exc, self._anthropic.APITimeoutError) or isinstance(below, self._httpx2.TimeoutException):
+        late = isinstance(exc, self._anthropic.APITimeoutError) or isinstance(below, self._httpx2.TimeoutException)
+        if late and not _refused(below):
             return self._timed_out(below, "first byte", seconds)
         if isinstance(exc, (self._anthropic.APIConnectionError, self._httpx2.HTTPError)):
             return self._not_connected(below)
@@ -86,9 +88,14 @@ class Translator:
         return failures.timed_out(self._address, phase, _SDK_SECONDS if seconds is None else seconds)
 
     def _not_connected(self, cause: BaseException | None) -> APIConnectionError:
-        if isinstance(cause, self._httpx2.ConnectError):
+        if cause is not None and (isinstance(cause, self._httpx2.ConnectError) or _refused(cause)):
             return failures.connect_failed(self._address, _root(cause))
         return failures.lost(self._address, cause or ConnectionError())
+
+
+def _refused(exc: BaseException | None) -> bool:
+    """Whether nothing listens. Older versions of aiohttp have this, too, called a timeout on the way here."""
+    return exc is not None and getattr(_root(exc), "errno", None) == errno.ECONNREFUSED
 
 
 def _root(exc: BaseException) -> BaseException:
