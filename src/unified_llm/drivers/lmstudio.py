@@ -151,7 +151,7 @@ class _LoopThread:
 
         def stop() -> None:
             starting[0].cancel()
-            soon(run.stop())
+            run.stop()
 
         def stop_threadsafe() -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed, and the websockets with it

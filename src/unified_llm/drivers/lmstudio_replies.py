@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from unified_llm.drivers.lmstudio_run import Run
-from unified_llm.drivers.lmstudio_session import soon
 from unified_llm.errors import APITimeoutError
 
 __all__ = ["LMStudioAsyncReply", "LMStudioReply"]
@@ -107,8 +106,8 @@ class LMStudioAsyncReply:
             return
         if self._starting is not None:
             self._starting.cancel()
-        # A task of its own: it reaches the server even when the task that leaves is cancelled once more.
-        await asyncio.shield(soon(self._run.stop()))
+        # Shielded: it reaches the server even when the task that leaves is cancelled once more.
+        await asyncio.shield(self._run.stop())
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces()

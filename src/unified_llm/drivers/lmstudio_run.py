@@ -31,16 +31,18 @@ class Run:
         self._deliver = deliver
         self._channel: Channel | None = None
         self._second: asyncio.Task[None] | None = None
-        self._may_repeat = False
+        self._repeats = 1  # how often what failed may still be tried again
+        self._kept_model = self._kept_socket = False
         self._stopped = False
 
     async def start(self) -> None:
         """Begin; returns when the server has the request. Failures are delivered, not raised."""
         try:
             await self._begin()
+        except SocketLostError:
+            await self._once_more()
         except RefusalError as exc:
-            self._deliver(line({"type": "error", "error": exc.error}))
-            self._deliver(None)
+            self._refused(exc)
         except UnifiedLLMError as exc:
             self._deliver(exc)
         except Exception as exc:  # noqa: BLE001  # nothing was asked yet; the caller must not wait for ever
@@ -52,11 +54,14 @@ class Run:
             error.__cause__ = exc
             self._deliver(error)
 
-    async def stop(self) -> None:
-        """Stop the server, unless it is done."""
+    def stop(self) -> asyncio.Task[None]:
+        """Stop the server, unless it is done. Cancelling whoever waits for the task does not stop it."""
         self._stopped = True
         if self._second is not None:
             self._second.cancel()
+        return self._session.farewell(self._cancel())
+
+    async def _cancel(self) -> None:
         if self._channel is not None:
             await self._channel.cancel()
 
@@ -73,14 +78,13 @@ class Run:
             await self._load_only()
             return
         namespace = path.partition("/")[0]
-        known = model is not None and self._session.knows(namespace, model)
+        await self._session.socket(namespace)  # first: a new one forgets the models and files of the old one
+        self._kept_model = model is not None and self._session.knows(namespace, model)
         parameter = await self._parameter(namespace)
-        self._may_repeat = known
-        channel, fresh = await self._session.channel(path, parameter, self._on_message)
-        self._may_repeat = self._may_repeat or not fresh
-        self._channel = channel
+        self._channel, fresh = await self._session.channel(path, parameter, self._on_message)
+        self._kept_socket = not fresh
         if self._stopped:
-            await channel.cancel()
+            await self._channel.cancel()
 
     async def _remote_call(self) -> Any:
         namespace, model = self._call.path.partition("/")[0], self._order.get("model")
@@ -123,29 +127,35 @@ class Run:
 
     def _on_message(self, item: Any) -> None:
         if isinstance(item, Mapping):
-            self._may_repeat = False
+            self._kept_model = self._kept_socket = False  # it began
             self._deliver(line(item))
         elif item is None:
             self._deliver(None)
-        elif self._may_repeat and self._helps(item):
-            self._may_repeat = False
-            self._second = soon(self._again())
+        elif self._repeats and self._helps(item):
+            self._second = soon(self._once_more())
         elif isinstance(item, RefusalError):
-            self._deliver(line({"type": "error", "error": item.error}))
-            self._deliver(None)
+            self._refused(item)
         else:
             self._deliver(lost())
 
     def _helps(self, item: Any) -> bool:
-        return isinstance(item, SocketLostError) or (
-            isinstance(item, RefusalError) and error_code(item.error) in GONE_MODEL
-        )
+        """Whether it helps to begin again, after `item` came instead of an answer."""
+        if isinstance(item, RefusalError):
+            return self._kept_model and error_code(item.error) in GONE_MODEL
+        return self._kept_socket
 
-    async def _again(self) -> None:
+    async def _once_more(self) -> None:
+        if not self._repeats:
+            self._deliver(lost())
+            return
+        self._repeats -= 1
         if "model" in self._order:
             self._session.forget(self._order["model"])
         await self.start()
-        self._may_repeat = False
+
+    def _refused(self, refusal: RefusalError) -> None:
+        self._deliver(line({"type": "error", "error": refusal.error}))
+        self._deliver(None)
 
 
 def _with_files(history: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> dict[str, Any]:

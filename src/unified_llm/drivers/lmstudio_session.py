@@ -130,6 +130,7 @@ class Session:
         self._opening = asyncio.Lock()
         self._models: dict[tuple[str, str], str] = {}
         self._files: dict[bytes, Message] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
 
     # -- sockets ----------------------------------------------------------------------------------------------------
 
@@ -153,8 +154,17 @@ class Session:
             self._sockets[namespace] = opened
             return opened, True
 
+    def farewell(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work`, which stops something at the server, in a task of its own; closing waits for it."""
+        task = soon(work)
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
+        return task
+
     async def close(self) -> None:
         """Close every websocket. The session can be used again."""
+        if self._farewells:
+            await asyncio.wait(self._farewells, timeout=1)
         sockets, self._sockets = self._sockets, {}
         manager, self._manager = self._manager, None
         self._models.clear()
@@ -168,42 +178,31 @@ class Session:
     # -- calls and channels -----------------------------------------------------------------------------------------
 
     async def call(self, path: str, parameter: Message | None) -> Any:
-        """The result of the remote call ``namespace/endpoint``; on a websocket that turns out to be dead, once more.
-
-        Raises:
-            RefusalError: the server answered with an error.
-            StreamInterruptedError: the websocket ended before the answer, twice.
-        """
+        """The result of the remote call ``namespace/endpoint``. Raises `RefusalError`, `SocketLostError`."""
         namespace, _, endpoint = path.partition("/")
-        socket, fresh = await self.socket(namespace)
-        try:
-            return await _call(socket, endpoint, parameter)
-        except SocketLostError as exc:
-            if fresh:
-                raise lost() from exc
         socket, _ = await self.socket(namespace)
+        call = _Call()
+        number = socket.begin_call(call)
+        message: dict[str, Any] = {"type": "rpcCall", "endpoint": endpoint, "callId": number}
+        if parameter is not None:
+            message["parameter"] = parameter
         try:
-            return await _call(socket, endpoint, parameter)
-        except SocketLostError as exc:
-            raise lost() from exc
+            await socket.send(message)
+            return await call.result
+        finally:
+            socket.end_call(number, call)
 
     async def channel(self, path: str, parameter: Message, deliver: Callable[[Any], None]) -> tuple[Channel, bool]:
-        """A started channel, and whether its websocket was opened just now. Raises `StreamInterruptedError`."""
+        """A started channel, and whether its websocket was opened just now. Raises `SocketLostError`."""
         namespace, _, endpoint = path.partition("/")
-        for _ in range(2):
-            socket, fresh = await self.socket(namespace)
-            channel = Channel(socket, deliver)
-            try:
-                await channel.start(endpoint, parameter)
-            except SocketLostError:
-                if fresh:
-                    break
-                continue
-            except asyncio.CancelledError:  # the server may have read it already
-                soon(channel.cancel())
-                raise
-            return channel, fresh
-        raise lost()
+        socket, fresh = await self.socket(namespace)
+        channel = Channel(socket, deliver)
+        try:
+            await channel.start(endpoint, parameter)
+        except asyncio.CancelledError:  # the server may have read it already
+            self.farewell(channel.cancel())
+            raise
+        return channel, fresh
 
     # -- models and files -------------------------------------------------------------------------------------------
 
@@ -227,7 +226,7 @@ class Session:
     ) -> Message:
         """How to name `model` in a call, loaded first when it is not. `on_message` gets the messages of loading it.
 
-        `ttl` is in seconds. Raises `RefusalError`, `StreamInterruptedError`.
+        `ttl` is in seconds. Raises `RefusalError`, `SocketLostError`.
         """
         identifier = self._models.get((namespace, model))
         if identifier is None:
@@ -261,9 +260,7 @@ class Session:
                 on_message(message)
         finally:
             await channel.cancel()
-        if isinstance(message, RefusalError):
-            raise message
-        raise lost() from (message if isinstance(message, BaseException) else None)
+        raise message if isinstance(message, RefusalError) else SocketLostError
 
     async def upload(self, file: Message) -> Message:
         """The part of a message that stands for `file`. Known files are not sent again."""
@@ -279,19 +276,6 @@ class Session:
                 "fileType": handle["fileType"],
             }
         return known
-
-
-async def _call(socket: Socket, endpoint: str, parameter: Message | None) -> Any:
-    call = _Call()
-    number = socket.begin_call(call)
-    message: dict[str, Any] = {"type": "rpcCall", "endpoint": endpoint, "callId": number}
-    if parameter is not None:
-        message["parameter"] = parameter
-    try:
-        await socket.send(message)
-        return await call.result
-    finally:
-        socket.end_call(number, call)
 
 
 _tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks

@@ -177,6 +177,17 @@ class LMStudioDouble:
             assert self.asked.wait_for(lambda: len(self.predictions) >= count, timeout), "no prediction came"
         return self.predictions
 
+    def note(self, path: str, parameter: Any) -> None:
+        """Remember a call."""
+        with self.asked:
+            self.calls.append((path, parameter))
+            self.asked.notify_all()
+
+    def wait_call(self, path: str, timeout: float = 10) -> bool:
+        """Whether `path` is called within `timeout` seconds."""
+        with self.asked:
+            return self.asked.wait_for(lambda: path in self.paths(), timeout)
+
     def paths(self) -> list[str]:
         """What was called, in order."""
         return [path for path, _ in self.calls]
@@ -295,7 +306,7 @@ class _Link:
         self._writer = writer
         self._known = False
         self._channels: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
-        self._open: list[Prediction] = []
+        self._open: dict[int, Prediction] = {}
 
     def send(self, message: Mapping[str, Any]) -> None:
         self._writer.write(self._ws.send(TextMessage(json.dumps(message))))
@@ -303,7 +314,7 @@ class _Link:
     def end(self) -> None:
         for task, _ in self._channels.values():
             task.cancel()
-        for prediction in self._open:
+        for prediction in self._open.values():
             if not prediction.finished.is_set():
                 prediction.gone.set()
 
@@ -319,8 +330,11 @@ class _Link:
         if frame["type"] == "keepAlive":
             self.send({"type": "keepAliveAck"})
         elif frame["type"] == "channelSend":
-            if frame["channelId"] in self._channels:
-                self._channels[frame["channelId"]][1].set()
+            number = frame["channelId"]
+            if number in self._channels:
+                self._channels[number][1].set()
+            if number in self._open:
+                self._open[number].cancelled.set()
         elif frame["type"] == "rpcCall":
             self._rpc(frame)
         else:
@@ -346,7 +360,7 @@ class _Link:
 
     def _rpc(self, frame: Mapping[str, Any]) -> None:
         path, parameter = f"{self._namespace}/{frame['endpoint']}", frame.get("parameter")
-        self._double.calls.append((path, parameter))
+        self._double.note(path, parameter)
         try:
             result = self._result(path, parameter or {})
         except LookupError as exc:
@@ -395,7 +409,7 @@ class _Link:
     async def _channel(self, frame: Mapping[str, Any], stop: asyncio.Event) -> None:
         number, path = frame["channelId"], f"{self._namespace}/{frame['endpoint']}"
         parameter = frame["creationParameter"]
-        self._double.calls.append((path, parameter))
+        self._double.note(path, parameter)
         try:
             if frame["endpoint"] == "getOrLoad":
                 await self._load(number, path, parameter, stop)
@@ -427,7 +441,7 @@ class _Link:
             await self._say(number, path, {"type": "loadProgress", "progress": progress})
         if double.load_hangs:
             await stop.wait()
-            double.calls.append(("cancelled loading", model))
+            double.note("cancelled loading", model)
             return
         double.loaded.append(model)
         await self._say(number, path, {"type": "loadSuccess", "info": double.instance(model)})
@@ -436,7 +450,7 @@ class _Link:
         double = self._double
         model = self._model(parameter["modelSpecifier"])
         prediction = Prediction(parameter)
-        self._open.append(prediction)
+        self._open[number] = prediction
         item = double.next_item(parameter)
         with double.asked:
             double.predictions.append(prediction)
@@ -447,15 +461,14 @@ class _Link:
         messages = list(_messages(item))
         for count, message in enumerate(messages):
             if count == item.after and item.then != "end":
-                await self._stop_short(number, path, item, stop, prediction, model)
+                await self._stop_short(number, path, item, stop, model)
                 return
             if stop.is_set():
                 break
             await self._say(number, path, message)
-        if stop.is_set():
-            prediction.cancelled.set()
         await self._finish(number, path, "userStopped" if stop.is_set() else item.stop, model, len(messages))
         prediction.finished.set()
+        del self._open[number]  # to stop it now is too late
 
     async def _refuse(self, number: int, path: str, item: Refuse) -> None:
         if item.when == "message":
@@ -463,14 +476,11 @@ class _Link:
         else:
             self.send({"type": "channelError", "channelId": number, "error": item.error()})
 
-    async def _stop_short(
-        self, number: int, path: str, item: Say, stop: asyncio.Event, prediction: Prediction, model: str
-    ) -> None:
+    async def _stop_short(self, number: int, path: str, item: Say, stop: asyncio.Event, model: str) -> None:
         if item.then == "drop":
             self._writer.transport.abort()
         elif item.then == "hang":
             await stop.wait()
-            prediction.cancelled.set()
             await self._finish(number, path, "userStopped", model, item.after)
 
     async def _finish(self, number: int, path: str, reason: str, model: str, tokens: int) -> None:
