@@ -1,0 +1,142 @@
+"""Models of LM Studio over its SDK's websockets: lists, loading, unloading, tokens, windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from testkit.lmstudio_ws_double import LMStudioDouble
+from testkit.openai_wire import PNG, ask
+from unified_llm import (
+    APITimeoutError,
+    Image,
+    LMStudioProvider,
+    Message,
+    ModelNotFoundError,
+    Text,
+    Tool,
+    UnifiedLLM,
+    UnsupportedOptionError,
+)
+
+
+@pytest.fixture
+def studio() -> Iterator[LMStudioDouble]:
+    with LMStudioDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def provider(studio: LMStudioDouble) -> Iterator[LMStudioProvider]:
+    with UnifiedLLM(provider="lmstudio", base_url=studio.url, transport="sdk", timeout=10) as llm:
+        found = llm.get_provider("lmstudio")
+        assert isinstance(found, LMStudioProvider)
+        yield found
+
+
+async def test_the_list_has_what_is_on_disk_and_marks_what_is_loaded(
+    provider: LMStudioProvider, studio: LMStudioDouble
+) -> None:
+    tiny, other = provider.list_models()
+    assert (tiny.id, tiny.kind, tiny.loaded, tiny.context_window) == ("tiny", "chat", True, 4096)
+    assert (other.id, other.loaded, other.context_window) == ("other", False, 8192)
+    assert tiny.capabilities == {"vision": "no", "tools": "yes"}
+    assert (tiny.size_bytes, tiny.path) == (1000, "models/tiny.gguf")
+    assert await provider.list_models_async() == [tiny, other]
+    assert provider.default_model() == await provider.default_model_async() == "tiny"
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("extras", [{"format": "pte"}, {"type": "drafter"}, {"displayName": None}])
+def test_entries_of_newer_servers_cost_no_other_entry_its_place(extras: dict[str, Any]) -> None:
+    with LMStudioDouble(model_extras=extras) as studio:
+        provider = LMStudioProvider(base_url=studio.url, transport="sdk")
+        assert [m.id for m in provider.list_models()] == ["tiny", "other"]
+        provider.close()
+
+
+async def test_loading_tells_how_far_it_is(provider: LMStudioProvider, studio: LMStudioDouble) -> None:
+    seen: list[float] = []
+    loaded = provider.load_model("other", ttl=60, context_length=2048, on_progress=seen.append)
+    assert (loaded.id, loaded.loaded, loaded.context_window) == ("other", True, 4096)
+    assert seen == [0.0, 0.5, 1.0]
+    parameter = studio.calls[0][1]
+    assert parameter["loadTtlMs"] == 60_000
+    fields = parameter["loadConfigStack"]["layers"][0]["config"]["fields"]
+    assert fields == [{"key": "llm.load.contextLength", "value": 2048}]
+    seen.clear()
+    assert await provider.load_model_async("other", on_progress=seen.append) == loaded
+    assert seen == []
+    await provider.aclose()
+
+
+async def test_loading_a_model_that_is_not_there_is_an_error(provider: LMStudioProvider) -> None:
+    with pytest.raises(ModelNotFoundError, match="no 'gone'") as caught:
+        provider.load_model("gone")
+    assert "tiny, other" in str(caught.value.hint)
+    with pytest.raises(ModelNotFoundError, match="no 'gone'"):
+        await provider.load_model_async("gone")
+    await provider.aclose()
+
+
+def test_loading_that_gets_no_further_is_given_up(provider: LMStudioProvider, studio: LMStudioDouble) -> None:
+    studio.load_hangs = True
+    with pytest.raises(APITimeoutError):
+        provider.load_model("other", timeout=0.2)
+    assert studio.wait_call("cancelled loading", 0.5)
+
+
+def test_an_error_in_the_progress_callback_stops_the_loading(
+    provider: LMStudioProvider, studio: LMStudioDouble
+) -> None:
+    studio.load_hangs = True
+
+    def fail(fraction: float) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        provider.load_model("other", on_progress=fail)
+    assert studio.wait_call("cancelled loading", 0.5)
+
+
+async def test_unloading_frees_a_model(provider: LMStudioProvider, studio: LMStudioDouble) -> None:
+    provider.unload_model("tiny")
+    assert studio.loaded == []
+    with pytest.raises(ModelNotFoundError):
+        await provider.unload_model_async("tiny")
+    assert provider.chat(ask(model="tiny")) == "Echo: Hi"
+    await provider.aclose()
+
+
+async def test_text_is_tokenised_by_the_models_own_tokenizer(
+    provider: LMStudioProvider, studio: LMStudioDouble
+) -> None:
+    assert provider.tokenize("a bc def", "tiny") == await provider.tokenize_async("a bc def", "tiny") == [1, 2, 3]
+    assert provider.tokenize("a", "other") == [1]
+    assert "other" in studio.loaded
+    await provider.aclose()
+
+
+async def test_tokens_of_a_prompt_are_counted_with_its_template_and_tools(
+    provider: LMStudioProvider, studio: LMStudioDouble
+) -> None:
+    tools = (Tool("add", "Add.", {"type": "object", "properties": {}}),)
+    request = ask("four words of text", model="tiny", tools=tools)
+    assert provider.count_tokens(request) == await provider.count_tokens_async(request) == 6  # <s>, the tool, the text
+    assert studio.paths()[1:3] == ["llm/applyPromptTemplate", "llm/countTokens"]
+    studio.loaded.clear()
+    assert provider.count_tokens(request) == 6
+    await provider.aclose()
+
+
+def test_tokens_of_images_are_not_guessed(provider: LMStudioProvider) -> None:
+    question = [Message("user", [Text("What?"), Image(data=PNG, media_type="image/png")])]
+    with pytest.raises(UnsupportedOptionError, match="texts only"):
+        provider.count_tokens(ask(question, model="tiny"))
+
+
+async def test_the_window_of_a_loaded_model_is_told(provider: LMStudioProvider) -> None:
+    assert provider.context_length("tiny") == await provider.context_length_async("other") == 4096
+    await provider.aclose()
