@@ -58,6 +58,7 @@ class UnifiedLLM:
         embed_model: model id or ``provider:model`` of `embed`, when it is not the provider's own.
         config: options for every call; those of a call win.
         timeout: seconds without progress before `APITimeoutError`.
+        connect_timeout: most seconds to connect (10); first_token_timeout: until a stream says something.
         fallbacks: model references (``provider:model``) asked in order when a call fails (see `policy.plan`).
         max_retries: attempts after the first on failures that may pass, per target; default 2.
         deadline: most seconds for a whole call, retries and fallbacks included; None for no limit.
@@ -101,6 +102,8 @@ class UnifiedLLM:
         embed_model: str | None = None,
         config: ModelConfig | None = None,
         timeout: float | None = None,
+        connect_timeout: float | None = None,
+        first_token_timeout: float | None = None,
         fallbacks: Iterable[str] = (),
         max_retries: int | None = None,
         deadline: float | None = None,
@@ -117,7 +120,9 @@ class UnifiedLLM:
         **options: Any,
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
-        self.config = config or ModelConfig()
+        self.config = (config or ModelConfig()).merge(
+            connect_timeout=connect_timeout, first_token_timeout=first_token_timeout
+        )
         self.prices = prices or PriceTable()
         self._router = self._router_type(
             provider,
@@ -332,7 +337,9 @@ class UnifiedLLM:
 
         try:
             await self._flow.hooks.call_async("before_call", info)
-            async with closing(self._flow.stream_async(targets, info, ask, **_retry_of(settings))) as events:
+            async with closing(
+                self._flow.stream_async(targets, info, ask, settings.first_token_timeout, **_retry_of(settings))
+            ) as events:
                 async for event in events:
                     if isinstance(event, StreamEnd):
                         self._finish(request, event.response)

@@ -286,3 +286,11 @@ class StreamInterruptedError(ResponseError):
 
 class StructuredOutputError(UnifiedLLMError, ValueError):
     """The answer does not fit the schema that was asked for."""
+
+
+def first_token_late(limit: float) -> APITimeoutError:
+    """The error for a stream that said nothing within `limit` seconds."""
+    return APITimeoutError(
+        f"not a single token came within {limit:g} s (first token timeout)",
+        hint="raise first_token_timeout=, or add fallbacks=[...]; a model that is being loaded takes its time",
+    )

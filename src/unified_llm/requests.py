@@ -61,7 +61,9 @@ class ModelConfig:
         prompt_caching: True, False, or a lifetime such as ``"5m"`` or ``"1h"``, where the provider has it.
         logprobs: number of alternatives to report per token, or True for the chosen token only.
         user: end-user id passed to the provider.
-        timeout: seconds without progress before `APITimeoutError` (connecting, first byte, between bytes).
+        timeout: seconds without progress before `APITimeoutError` (first byte, between bytes; connecting takes at most
+            10 of them).
+        connect_timeout: most seconds to connect; first_token_timeout: most seconds until a stream says something.
         provider_options: ``{provider: {option: value}}`` sent only to that provider, as they are.
         extra_headers, extra_body: added to the HTTP request, as they are.
         label: the application's own name for the call, for hooks and totals; not sent.
@@ -90,6 +92,8 @@ class ModelConfig:
     logprobs: bool | int | None = None
     user: str | None = None
     timeout: float | None = None
+    connect_timeout: float | None = None
+    first_token_timeout: float | None = None
     provider_options: Mapping[str, Mapping[str, Any]] | None = None
     extra_headers: Mapping[str, str] | None = field(default=None, repr=False)
     extra_body: Mapping[str, Any] | None = None
@@ -193,6 +197,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "seed": ((int,), "a whole number"),
     "max_retries": ((int,), "a whole number; 0: no retries"),
     "timeout": (_NUMBER, "a number of seconds"),
+    "connect_timeout": (_NUMBER, "a number of seconds"),
+    "first_token_timeout": (_NUMBER, "a number of seconds"),
     "deadline": (_NUMBER, "a number of seconds"),
     "parallel_tool_calls": ((bool,), "True or False"),
     "logprobs": ((bool, int), "True, or how many alternatives to report"),
@@ -208,6 +214,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_tokens": (-1, inf),
     "max_retries": (0, inf),
     "timeout": (0, inf),
+    "connect_timeout": (0, inf),
+    "first_token_timeout": (0, inf),
     "deadline": (0, inf),
 }
 

@@ -34,6 +34,8 @@ class WireCall:
         headers: extra headers of this call (lower-case names); never credentials.
         stream: whether the answer is read piece by piece.
         timeout: seconds without progress, or None for the driver's default.
+        connect: most seconds to connect, or None for the driver's default.
+        first: seconds without progress before the first piece of the body, or None for `timeout`.
         adjustments: what the codec could not keep.
     """
 
@@ -44,6 +46,8 @@ class WireCall:
     stream: bool = False
     timeout: float | None = None
     adjustments: tuple[Adjustment, ...] = ()
+    connect: float | None = None
+    first: float | None = None
 
 
 @dataclass(slots=True)

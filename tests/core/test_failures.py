@@ -73,6 +73,8 @@ MATRIX: list[tuple[str, Answer, type[UnifiedLLMError], int]] = [
     ("404", error(404), ModelNotFoundError, 1),
     ("400", error(400), InvalidRequestError, 1),
     ("400 context", error(400, "This model's maximum context length is 10 tokens"), ContextLengthError, 1),
+    ("408", error(408), APITimeoutError, 3),
+    ("409", error(409), InvalidRequestError, 3),
     ("413", error(413), RequestTooLargeError, 1),
     ("422", error(422), InvalidRequestError, 1),
     ("429", error(429), RateLimitError, 3),

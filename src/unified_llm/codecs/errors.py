@@ -112,6 +112,7 @@ def _error(
         provider=provider,
         status=status,
         code=complaint.codes[0] if complaint.codes else None,
+        retryable=True if status == 409 else None,  # two requests met; the vendors' own SDKs try again, too
         request_id=request_id_of(headers) or _request_id_in(body),
         retry_after=retry_delay_in_body(complaint.detail) if wait is None else wait,
         body=_masked(body, secrets),

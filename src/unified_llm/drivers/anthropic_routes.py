@@ -47,7 +47,9 @@ def direct(httpx2: Any, client: Any, http: Any) -> Route:
         sent = headers.get(call.headers)
         if sent is None:
             sent = _keep(headers, call.headers, _folded(httpx2.Headers(defaults), dict(call.headers)))
-        extensions = {"timeout": timeout_of(httpx2, call.timeout).as_dict()} if call.timeout is not None else {}
+        extensions: dict[str, Any] = {"connect": call.connect, "first": call.first}  # see anthropic_transport
+        if call.timeout is not None:
+            extensions["timeout"] = timeout_of(httpx2, call.timeout).as_dict()
         return httpx2.Request(call.method, url, headers=sent, content=call.body, extensions=extensions)
 
     def route(call: WireCall, stream: bool) -> Any:

@@ -36,7 +36,8 @@ class _Call(WireCall):
 
     @classmethod
     def of(cls, request: httpx2.Request, content: bytes) -> _Call:
-        return cls(path="", built=request, content=content)
+        limits = request.extensions
+        return cls(path="", built=request, content=content, connect=limits.get("connect"), first=limits.get("first"))
 
     @property
     def seconds(self) -> float:
@@ -57,7 +58,7 @@ class _Route(Route):
         built = call.built
         target = built.url.raw_path.decode("ascii")
         url = self._urls.get(target) or self._keep_url(target, target)
-        request = httpcore.Request(built.method, url, content=call.content, extensions=self._limits(timeout))
+        request = httpcore.Request(built.method, url, content=call.content, extensions=self._limits(timeout, call))
         request.headers = built.headers.raw
         return request
 

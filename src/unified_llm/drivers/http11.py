@@ -8,7 +8,7 @@ as they are; both look the same to the pools (`Connection`, `AsyncConnection`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import h11
@@ -193,19 +193,19 @@ class _DirectReply:
 class DirectAsyncReply:
     """`_DirectReply`, for an event loop; either `whole` or `stream` is used."""
 
-    __slots__ = ("_early", "_exchange", "_network", "_seconds", "headers", "status")
+    __slots__ = ("_early", "_exchange", "_limits", "_network", "headers", "status")
 
     def __init__(
         self,
         response: tuple[int, RawHeaders],
         exchange: Exchange,
         network: httpcore.AsyncNetworkStream,
-        seconds: float,
+        limits: Mapping[str, float],
     ) -> None:
         self.status, self.headers = response
         self._exchange = exchange
         self._network = network
-        self._seconds = seconds
+        self._limits = limits
         self._early = b""
 
     def whole(self) -> bytes | None:
@@ -222,16 +222,19 @@ class DirectAsyncReply:
         return self._pieces()
 
     async def _pieces(self) -> AsyncIterator[bytes]:
+        seconds = self._limits["read"]
         early, self._early = self._early, b""
         if early:
+            seconds = self._limits["next"]
             yield early
         while True:
             data, complete = self._exchange.body()
             if data:
+                seconds = self._limits["next"]
                 yield data
             if complete:
                 return
-            self._exchange.feed(await self._network.read(READ_BYTES, self._seconds))
+            self._exchange.feed(await self._network.read(READ_BYTES, seconds))
 
     async def aclose(self) -> None:
         """Say that the call is over."""
@@ -260,7 +263,7 @@ class _Direct:
             exchange.feed(stream.read(READ_BYTES, read))
             response = exchange.response()
             if response is not None:
-                return _DirectReply(response, exchange, self._body(stream, read))
+                return _DirectReply(response, exchange, self._body(stream, read, limits["next"]))
 
     def _connect(self, timeout: float) -> httpcore.NetworkStream:
         address, context = self._route.address, self._route.tls()
@@ -271,15 +274,16 @@ class _Direct:
         self._stream = stream
         return stream
 
-    def _body(self, stream: httpcore.NetworkStream, timeout: float) -> Iterator[bytes]:
-        exchange = self._exchange
+    def _body(self, stream: httpcore.NetworkStream, first: float, following: float) -> Iterator[bytes]:
+        exchange, seconds = self._exchange, first
         while True:
             data, complete = exchange.body()
             if data:
+                seconds = following
                 yield data
             if complete:
                 return
-            exchange.feed(stream.read(READ_BYTES, timeout))
+            exchange.feed(stream.read(READ_BYTES, seconds))
 
     def is_idle(self) -> bool:
         """Whether it can carry another request."""
@@ -312,7 +316,7 @@ class _AsyncDirect:
             exchange.feed(await stream.read(READ_BYTES, read))
             response = exchange.response()
             if response is not None:
-                return DirectAsyncReply(response, exchange, stream, read)
+                return DirectAsyncReply(response, exchange, stream, limits)
 
     async def _connect(self, timeout: float) -> httpcore.AsyncNetworkStream:  # noqa: ASYNC109
         address, context = self._route.address, self._route.tls()

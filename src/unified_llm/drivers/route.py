@@ -75,7 +75,7 @@ class Route:
         self._verify = verify
         self._origin = httpcore.Origin(address.scheme.encode(), address.host.encode(), address.port)
         self._urls: dict[str, httpcore.URL] = {}
-        self._timeouts: dict[float, dict[str, Any]] = {}
+        self._timeouts: dict[tuple[float | None, ...], dict[str, Any]] = {}
 
     @property
     def via(self) -> str | None:
@@ -93,7 +93,7 @@ class Route:
     def request(self, call: WireCall, timeout: float) -> httpcore.Request:
         """The request of `call`. Raises `InvalidRequestError` for a header that cannot be sent."""
         url = self._urls.get(call.path) or self._keep_url(call.path, self.address.target(call.path))
-        request = httpcore.Request(call.method, url, content=call.body, extensions=self._limits(timeout))
+        request = httpcore.Request(call.method, url, content=call.body, extensions=self._limits(timeout, call))
         request.headers = self._headers.of(call)  # they are what the constructor would make of them
         return request
 
@@ -103,14 +103,19 @@ class Route:
         url = self._urls[key] = _URL(self._origin, self.address.written_port, target.encode("ascii"))
         return url
 
-    def _limits(self, timeout: float) -> dict[str, Any]:
-        known = self._timeouts.get(timeout)
+    def _limits(self, timeout: float, call: WireCall) -> dict[str, Any]:
+        key = (timeout, call.connect, call.first)
+        known = self._timeouts.get(key)
         if known is not None:
             return known
         if len(self._timeouts) >= _MOST_URLS:
             self._timeouts.clear()
-        limits = {"connect": min(timeout, CONNECT_SECONDS), "read": timeout, "write": timeout}
-        extensions = self._timeouts[timeout] = {"timeout": limits}
+        first = timeout if call.first is None else call.first
+        if self.proxy is not None:
+            first = max(first, timeout)  # httpcore's connections know one limit for all they read
+        connect = min(timeout, CONNECT_SECONDS) if call.connect is None else call.connect
+        limits = {"connect": connect, "read": first, "next": timeout, "write": timeout}
+        extensions = self._timeouts[key] = {"timeout": limits}
         return extensions
 
     def proxied(self, backend: httpcore.NetworkBackend) -> httpcore.ConnectionInterface:

@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from unified_llm.errors import APITimeoutError, StreamInterruptedError, UnifiedLLMError
+from unified_llm.errors import APITimeoutError, StreamInterruptedError, UnifiedLLMError, first_token_late
 from unified_llm.flow.admission import Admission
 from unified_llm.flow.hooks import CallInfo, HookList
 from unified_llm.policy import (
@@ -179,6 +179,7 @@ class Flow:
         targets: Sequence[Target],
         info: CallInfo,
         ask: Callable[[Send], AsyncGenerator[StreamEvent, None]],
+        first_token: float | None = None,
         **retry: Any,
     ) -> AsyncGenerator[StreamEvent, None]:
         """`stream` for an event loop."""
@@ -199,7 +200,7 @@ class Flow:
             try:
                 # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
                 async with aclosing(ask(step)) as events:
-                    async for event in _each_within(step.seconds_left, self._clock, events):
+                    async for event in _each_within(step.seconds_left, first_token, self._clock, events):
                         if isinstance(event, StreamEnd):
                             end = event
                             continue
@@ -294,20 +295,37 @@ def _late(seconds: float) -> APITimeoutError:
 
 
 async def _each_within(
-    seconds: float | None, clock: Callable[[], float], events: AsyncGenerator[StreamEvent, None]
+    seconds: float | None,
+    first_token: float | None,
+    clock: Callable[[], float],
+    events: AsyncGenerator[StreamEvent, None],
 ) -> AsyncGenerator[StreamEvent, None]:
-    """The events, as long as they come before the deadline. The consumer's own time is not interrupted."""
-    if seconds is None:
-        async for event in events:
-            yield event
-        return
-    end = clock() + seconds
+    """The events, as long as they come in time. The consumer's own time is not interrupted."""
+    started = clock()
     while True:
+        elapsed = clock() - started
+        left = None if seconds is None else max(0.0, seconds - elapsed)
         try:
-            event = await _within(max(0.0, end - clock()), anext(events))
+            if first_token is not None and (left is None or first_token - elapsed < left):
+                event = await _first_within(first_token, elapsed, anext(events))
+            elif left is not None:
+                event = await _within(left, anext(events))
+            else:
+                event = await anext(events)
         except StopAsyncIteration:
             return
+        if event.type not in _PRELUDE:
+            first_token = None
         yield event
+
+
+async def _first_within(limit: float, elapsed: float, work: Awaitable[T]) -> T:
+    try:
+        return await _within(max(0.0, limit - elapsed), work)
+    except APITimeoutError as exc:
+        if not isinstance(exc.__cause__, TimeoutError):
+            raise  # the driver's own, or a provider's
+        raise first_token_late(limit) from exc.__cause__
 
 
 async def _within(seconds: float | None, work: Awaitable[T]) -> T:

@@ -6,12 +6,20 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec, StreamDecoder
 from unified_llm.codecs.errors import request_id_of
 from unified_llm.drivers.base import Driver
-from unified_llm.errors import InvalidRequestError, StreamInterruptedError, UnifiedLLMError, UnsupportedOptionError
+from unified_llm.errors import (
+    APITimeoutError,
+    InvalidRequestError,
+    StreamInterruptedError,
+    UnifiedLLMError,
+    UnsupportedOptionError,
+    first_token_late,
+)
 from unified_llm.messages import Origin
 from unified_llm.providers.caching import CachedCall, key_of
 from unified_llm.requests import ChatRequest, EmbedRequest
@@ -145,7 +153,7 @@ class WireProvider(LLMProvider):
         return self.chat_codec
 
     def chat(self, request: ChatRequest) -> ChatResponse:
-        call = self.codec_for(request).encode(request, self.context)
+        call = self._encoded(request)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -156,7 +164,7 @@ class WireProvider(LLMProvider):
             raise
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
-        call = self.codec_for(request).encode(request, self.context)
+        call = self._encoded(request)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -165,6 +173,15 @@ class WireProvider(LLMProvider):
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
+
+    def _encoded(self, request: ChatRequest) -> WireCall:
+        call = self.codec_for(request).encode(request, self.context)
+        config = request.config
+        if config.connect_timeout is None and config.first_token_timeout is None:
+            return call
+        return replace(
+            call, connect=config.connect_timeout, first=config.first_token_timeout if request.stream else None
+        )
 
     def _carrier(self, request: ChatRequest, call: WireCall) -> Driver | CachedCall:
         """Who carries out a call: the driver itself, or the request's cache in front of it."""
@@ -189,7 +206,7 @@ class WireProvider(LLMProvider):
     # -- stream -------------------------------------------------------------------------------------------------
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
-        call = self.codec_for(request).encode(request, self.context)
+        call = self._encoded(request)
         run = _StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
@@ -203,19 +220,21 @@ class WireProvider(LLMProvider):
                         for event in decoder.feed(chunk):
                             run.add(event)
                             yield event
+                        run.in_time()
                 except StreamInterruptedError as exc:
                     broken = exc
                 for event in _last_events(decoder, broken):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
-            run.tell(exc)
+            if (late := run.tell(exc)) is not None:
+                raise late from exc
             raise
         response = run.response()
         yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        call = self.codec_for(request).encode(request, self.context)
+        call = self._encoded(request)
         run = _StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
@@ -229,13 +248,15 @@ class WireProvider(LLMProvider):
                         for event in decoder.feed(chunk):
                             run.add(event)
                             yield event
+                        run.in_time()
                 except StreamInterruptedError as exc:
                     broken = exc
                 for event in _last_events(decoder, broken):
                     run.add(event)
                     yield event
         except UnifiedLLMError as exc:
-            run.tell(exc)
+            if (late := run.tell(exc)) is not None:
+                raise late from exc
             raise
         response = run.response()
         yield StreamEnd(await driver.keep_async(response) if isinstance(driver, CachedCall) else response)
@@ -311,8 +332,10 @@ def _last_events(decoder: StreamDecoder, broken: StreamInterruptedError | None) 
     """What the decoder still holds. A connection that broke matters only if the answer was not complete by then.
 
     Raises:
-        StreamInterruptedError: it was not.
+        StreamInterruptedError: it was not, or only the end of the body could have told.
     """
+    if broken is not None and getattr(decoder, "ends_with_body", False):
+        raise broken from broken.__cause__
     try:
         yield from decoder.close()
     except StreamInterruptedError:
@@ -361,15 +384,32 @@ class _StreamRun:
             headers=self.headers,
         )
 
-    def tell(self, exc: UnifiedLLMError) -> None:
-        """Complete a failure with what is known here: who was asked, the head of the reply, and what had arrived."""
-        exc.with_context(
+    def in_time(self) -> None:
+        """Keep-alive comments are no tokens. Raises `APITimeoutError`."""
+        limit = self._request.config.first_token_timeout
+        if limit is not None and self._says_nothing_for(limit):
+            raise first_token_late(limit)
+
+    def _says_nothing_for(self, seconds: float) -> bool:
+        return self.first is None and time.perf_counter() - self.started >= seconds
+
+    def tell(self, exc: UnifiedLLMError) -> UnifiedLLMError | None:
+        """Complete a failure with what is known here: who was asked, the head of the reply, and what had arrived.
+
+        Returns what to raise in its place: the driver does not know what it was waiting for.
+        """
+        limit = self._request.config.first_token_timeout
+        late: UnifiedLLMError | None = None
+        if isinstance(exc, APITimeoutError) and limit is not None and self._says_nothing_for(0.9 * limit):
+            late = first_token_late(limit)
+        (late or exc).with_context(
             provider=self._provider.context.provider,
             model=self._request.model,
             status=self.status,
             request_id=request_id_of(self.headers) if self.headers is not None else None,
             partial=self.partial(),
         )
+        return late
 
     def partial(self) -> ChatResponse | None:
         if not self.accumulator.parts():
