@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from testkit.ollama_double import Call, Cut, Fail, Hang, MidStreamError, Model, OllamaDouble, Say
 from testkit.openai_double import OpenAIDouble
 from testkit.openai_wire import PNG
-from testkit.wire_server import CLOSE, HANG, chunked
+from testkit.wire_server import CLOSE, HANG, WireServer, chunked, json_reply
 from unified_llm import Image, Message, ModelConfig, Text, TextDelta, UnifiedLLM
 from unified_llm.errors import (
     AuthenticationError,
@@ -420,6 +420,14 @@ def test_the_openai_dialect_is_one_option_away(openai_double: Callable[..., Open
         assert llm.chat("Hi") == "Echo: Hi"
         assert [m.id for m in llm.list_models()] == ["m:1b"]
     assert double.requests[0].path == "/chat/completions"
+
+
+def test_the_responses_api_is_another() -> None:
+    with WireServer(json_reply({"error": "model 'm' not found"}, 404)) as server:
+        llm = UnifiedLLM(model="ollama:m", base_url=server.url, dialect="responses")
+        with llm, pytest.raises(ModelNotFoundError):
+            llm.chat("Hi")
+        assert server.requests[0].target == "/v1/responses"
 
 
 def test_options_that_cannot_be_sent_are_refused_at_once() -> None:

@@ -25,7 +25,11 @@ class CodecContext:
 
 
 class StreamDecoder(Protocol):
-    """Turns the bytes of one streamed answer into events, whatever the cuts of the network are."""
+    """Turns the bytes of one streamed answer into events, whatever the cuts of the network are.
+
+    A decoder of a dialect without an end mark has an attribute ``ends_with_body`` that is true: then a connection that
+    broke is always an answer that was cut.
+    """
 
     def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
         """Events completed by `chunk`; iterate it once, at once.

@@ -207,9 +207,11 @@ LOCAL: tuple[Profile, ...] = (
         ),
         stream_usage=False,
         tools=False,
+        images=False,  # the content of a message is a str there, and anything else is a 422
         structured="prompt",
         json_object=False,
         one_system=True,
+        empty_content="empty",
         embedding_base64=False,
         embedding_dimensions=False,
         think_tags=True,

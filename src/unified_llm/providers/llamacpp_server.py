@@ -13,6 +13,7 @@ from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ModelNotFoundError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.profiles import Profile
 from unified_llm.providers.openai import OpenAICompatibleProvider
+from unified_llm.providers.openai_dialect import Dialect
 from unified_llm.providers.openai_setup import auth_header
 from unified_llm.providers.told import told
 from unified_llm.requests import ChatRequest, ModelConfig
@@ -54,6 +55,7 @@ class LlamaCppServerProvider(OpenAICompatibleProvider):
         headers: Mapping[str, str] | None = None,
         transport: Literal["httpx", "aiohttp"] = "httpx",
         profile: Profile | str | None = None,
+        dialect: Dialect | Literal["auto"] | None = None,
         default_model: str | None = None,
         default_embedding_model: str | None = None,
         **driver_options: Any,
@@ -66,6 +68,7 @@ class LlamaCppServerProvider(OpenAICompatibleProvider):
             headers=headers,
             transport=transport,
             profile=profile,
+            dialect=dialect,
             default_model=default_model,
             default_embedding_model=default_embedding_model,
             **driver_options,

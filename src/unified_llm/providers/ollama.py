@@ -45,8 +45,8 @@ class OllamaProvider(OpenAICompatibleProvider):
         api_key: for an Ollama that demands one (ollama.com does); else OLLAMA_API_KEY.
         base_url: ``http://127.0.0.1:11434`` by default, with or without ``/v1``; else OLLAMA_BASE_URL, else
             OLLAMA_HOST, as the ``ollama`` command reads it.
-        dialect: "native" (``/api/chat``), or "openai" (``/v1/chat/completions``), which is stateless about windows and
-            loading, and for servers that only imitate that one.
+        dialect: "native" (``/api/chat``); "openai" or "chat" (``/v1/chat/completions``), which knows nothing of windows
+            and loading, for servers that only imitate that one; "responses" (``/v1/responses``).
         num_ctx: tokens of the window that models are loaded with; by default the server's own (4,096 unless it was set
             otherwise). Asking for another one than a loaded model has loads it anew.
         keep_alive: how long a model stays loaded after a call: seconds, or a text such as ``"10m"``; -1 for ever.
@@ -67,7 +67,7 @@ class OllamaProvider(OpenAICompatibleProvider):
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Literal["httpx", "aiohttp"] = "httpx",
-        dialect: Literal["native", "openai"] = "native",
+        dialect: Literal["native", "openai", "chat", "responses"] = "native",
         num_ctx: int | None = None,
         keep_alive: KeepAlive | None = None,
         profile: Profile | str | None = None,
@@ -83,7 +83,8 @@ class OllamaProvider(OpenAICompatibleProvider):
             timeout=timeout,
             headers=headers,
             transport=transport,
-            profile=profile if dialect == "openai" else None,
+            profile=None if dialect == "native" else profile,
+            dialect="responses" if dialect == "responses" else "chat",
             default_model=default_model,
             default_embedding_model=default_embedding_model,
             **driver_options,
@@ -323,16 +324,18 @@ def _object_in(reply: WireReply) -> Any:
 
 
 def _defaults(dialect: str, num_ctx: int | None, keep_alive: KeepAlive | None) -> dict[str, Any]:
-    if dialect not in ("native", "openai"):
-        raise ConfigurationError(f"unknown dialect {dialect!r}", provider="ollama", hint="use 'native' or 'openai'")
+    if dialect not in ("native", "openai", "chat", "responses"):
+        raise ConfigurationError(
+            f"unknown dialect {dialect!r}", provider="ollama", hint="use 'native', 'openai' or 'responses'"
+        )
     defaults: dict[str, Any] = {}
     if keep_alive is not None:
         defaults["keep_alive"] = keep_alive
     if num_ctx is not None:
         defaults["options"] = {"num_ctx": num_ctx}
-    if defaults and dialect == "openai":
+    if defaults and dialect != "native":
         raise ConfigurationError(
-            "num_ctx and keep_alive cannot be sent to Ollama's OpenAI endpoint",
+            "num_ctx and keep_alive cannot be sent to Ollama's OpenAI endpoints",
             provider="ollama",
             hint="use dialect='native', or set OLLAMA_CONTEXT_LENGTH and OLLAMA_KEEP_ALIVE where the server starts",
         )

@@ -235,7 +235,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         description="a running AnythingLLM (model names are workspaces)",
     ),
     "lollms": ProviderConfig(
-        _OPENAI,
+        "unified_llm.providers.lollms:LollmsProvider",
         env=("LOLLMS_API_KEY",),
         base_url="http://127.0.0.1:9642/v1",
         base_url_env="LOLLMS_BASE_URL",
@@ -243,8 +243,8 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         description="a running lollms",
     ),
     "lollms-webui": ProviderConfig(
-        _OPENAI,
-        base_url="http://127.0.0.1:9600/v1",
+        "unified_llm.providers.lollms:LollmsWebUIProvider",
+        base_url="http://127.0.0.1:9600",
         base_url_env="LOLLMS_WEBUI_BASE_URL",
         profile="lollms-webui",
         description="a running lollms-webui, the predecessor of lollms",
