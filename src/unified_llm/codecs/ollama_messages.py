@@ -121,7 +121,8 @@ class _Writer:
             self._draft.change(f"{where}.tool_result", "its images follow in a user message, where templates see them")
             self._images += images
             text = text or "The result follows in the next message."
-        return {"role": "tool", "content": text, "tool_name": name, "tool_call_id": result.call_id}
+        call_id = self._draft.answered_call(result.call_id)
+        return {"role": "tool", "content": text, "tool_name": name, "tool_call_id": call_id}
 
     def _documents(self, result: ToolResult, where: str) -> list[str]:
         return [media_part(p, where, self._draft)["text"] for p in result.parts if isinstance(p, (Audio, File))]
@@ -160,13 +161,14 @@ class _Writer:
 
     def _call(self, message: Message, call: ToolCall, where: str) -> Wire:
         self._names[call.id] = call.name
+        call_id = self._draft.open_call(call.id)
         if call.native is not None and self._draft.owns(message, call.native):
-            return {**call.native.raw, "id": call.id}
+            return {**call.native.raw, "id": call_id}
         arguments: Any = call.arguments
         if call.parse_error is not None:
             self._draft.change(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
             arguments = {"invalid_arguments": call.arguments_json}
-        return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
+        return {"id": call_id, "function": {"name": call.name, "arguments": arguments}}
 
 
 def _image(part: Image, where: str, draft: Draft) -> str:

@@ -28,7 +28,18 @@ class Draft:
 
     dialect: ClassVar[str] = DIALECT
 
-    __slots__ = ("_ids", "_policy", "_used", "adjustments", "profile", "provider", "refused", "thinks")
+    __slots__ = (
+        "_ids",
+        "_latest",
+        "_policy",
+        "_used",
+        "_written",
+        "adjustments",
+        "profile",
+        "provider",
+        "refused",
+        "thinks",
+    )
 
     def __init__(self, request: ChatRequest, context: CodecContext) -> None:
         config = request.config
@@ -43,6 +54,8 @@ class Draft:
         self._policy = config.on_unsupported
         self._ids: dict[str, str] = {}
         self._used: set[str] = set()
+        self._latest: dict[str, str] = {}  # our call id -> the id its latest call was written with
+        self._written: set[str] = set()
 
     # -- adjustments ------------------------------------------------------------------------------------------------
 
@@ -94,6 +107,23 @@ class Draft:
             self._ids[known] = mapped
             self._used.add(mapped)
         return mapped
+
+    def open_call(self, known: str) -> str:
+        """`call_id` for dialects that want it unique in the whole history: one that was written before is numbered."""
+        short = self.call_id(known)
+        wire = next(i for n in count(1) if (i := short if n == 1 else _numbered(short, n)) not in self._written)
+        self._written.add(wire)
+        self._latest[known] = wire
+        return wire
+
+    def answered_call(self, known: str) -> str | None:
+        """The id that the result of `known` must have, or None when `open_call` was not asked for it."""
+        return self._latest.get(known)
+
+
+def _numbered(known: str, number: int) -> str:
+    suffix = f"_{number}"
+    return known[: 64 - len(suffix)] + suffix
 
 
 def _candidates(known: str, length: int) -> Iterator[str]:

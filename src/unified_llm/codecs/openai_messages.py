@@ -143,6 +143,8 @@ class _Writer:
 
     def _content_part(self, part: Part, where: str) -> Wire | None:
         if isinstance(part, Text):
+            if part.citations:
+                self._draft.lose(f"{where}.citations", "citations are only known to the provider that made them")
             return {"type": "text", "text": part.text} if part.text else None
         if isinstance(part, (Image, Audio, File)):
             return media_part(part, where, self._draft)
@@ -208,7 +210,7 @@ class _Writer:
         return wire
 
     def _assistant_text(self, message: Message, part: Text, where: str) -> str:
-        if part.citations and not self._draft.owns(message, part.native):
+        if part.citations and (message.origin is None or not self._draft.owns(message, part.native)):
             self._draft.lose(f"{where}.citations", "citations are only known to the provider that made them")
         return part.text
 
@@ -250,6 +252,8 @@ class _Writer:
                 thinking = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
                 answer = [{"type": "text", "text": wire["content"]}] if wire["content"] else []
                 wire["content"] = [thinking, *answer]
+            case "never" | "details" if text and message.origin is None:
+                self._draft.lose(f"{where}.thinking", f"{self._draft.provider} takes no thinking back")
 
     def _is_own(self, message: Message, thought: Thinking) -> bool:
         if thought.native is None and message.origin is None:

@@ -241,7 +241,7 @@ def tool_call(
     native = None
     if extras:
         function = {"name": name, "arguments": arguments}
-        native = Native(DIALECT, {**extras, "id": unique, "type": "function", "function": function}, provider, model)
+        native = Native(DIALECT, {"id": unique, "type": "function", "function": function, **extras}, provider, model)
     return ToolCall(name, arguments, unique, native=native)
 
 

@@ -35,6 +35,8 @@ def as_responses(profile: Profile) -> Profile:
         thinking_on=profile.thinking_on or "medium",
         thinking_budget_field=None,
         effort_field="reasoning.effort",
+        tool_id_length=None,
+        tool_id_limit=64,
         prompt_caching="automatic" if profile.prompt_caching == "cache_prompt" else profile.prompt_caching,
     )
 
