@@ -100,7 +100,7 @@ def _chat_sense(body: Mapping[str, Any]) -> Iterator[str]:
 
 def _option_faults(body: Mapping[str, Any]) -> Iterator[str]:
     options = body.get("options", {})
-    Options.model_validate(options)
+    yield from _shape(options, Options)
     for name, value in options.items():
         kind = _OPTIONS.get(name)
         if kind is None:
