@@ -42,6 +42,7 @@ class LMStudioStreamDecoder:
         self._model = request.model
         self._secrets = secrets
         self._lines = LineSplitter()
+        self._partial = False  # whether the splitter holds the beginning of a line
         self._writer = PartWriter(think_tags=context.profile.think_tags, single=True)
         self._started = False
         self._call_ids: set[str] = set()
@@ -67,6 +68,10 @@ class LMStudioStreamDecoder:
         if not self._started:
             self._started = True
             yield StreamStart(self._model)
+        if chunk.find(b"\n") == len(chunk) - 1 and not self._partial:  # what nearly every chunk looks like: one line
+            yield from self._events(_json.loads(chunk))
+            return
+        self._partial = not chunk.endswith(b"\n")
         for line in self._lines.feed(chunk):
             yield from self._events(_json.loads(line))
 
@@ -97,23 +102,20 @@ class LMStudioStreamDecoder:
     def _fragment(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         fragment = message["fragment"]
         text, kind = fragment.get("content"), fragment.get("reasoningType")
-        if kind in (None, "none"):
+        if kind == "none" or kind is None:
             if text:
-                self._say_text(text, events)
+                writer = self._writer
+                if writer.fast:
+                    writer.pieces.append(text)
+                    events.append(TextDelta(text, writer.part))
+                else:
+                    writer.say_content(text, events)
             return
         count = fragment.get("tokensCount")
         if isinstance(count, int):
             self._reasoning = (self._reasoning or 0) + count
         if kind == "reasoning" and text:
             self._writer.say("thinking", text, events)
-
-    def _say_text(self, text: str, events: list[StreamEvent]) -> None:
-        writer = self._writer
-        if writer.fast:
-            writer.pieces.append(text)
-            events.append(TextDelta(text, writer.part))
-        else:
-            writer.say_content(text, events)
 
     def _prefill(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         details = message.get("details")

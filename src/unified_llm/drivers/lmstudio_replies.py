@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -61,23 +62,71 @@ class LMStudioReply:
             pieces = []
             while type(item) is bytes:
                 pieces.append(item)
-                try:
-                    item = inbox.get_nowait()
-                except queue.Empty:
+                if inbox.empty():  # nobody else takes from it
                     break
+                item = inbox.get()
             if pieces:
                 began = True
                 yield b"".join(pieces)
-            if type(item) is bytes:
-                continue
-            self._ended = True
-            if item is not None:
-                raise item
-            return
+            if type(item) is not bytes:
+                self._ended = True
+                if item is not None:
+                    raise item
+                return
 
     def read(self) -> bytes:
         """See the protocol."""
         return b"".join(self)
+
+
+class _Inbox:
+    """What was delivered, waited for by one task. One timer watches all of its waits: setting one for each is dear."""
+
+    __slots__ = ("_items", "_loop", "_seconds", "_since", "_timer", "_waiter")
+
+    def __init__(self, seconds: float) -> None:
+        self._items: deque[Any] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: Any) -> None:
+        """Deliver something. To be called in the loop."""
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> deque[Any]:
+        """All there is, at least one thing; to be emptied. Raises `TimeoutError` after the seconds of silence."""
+        if not self._items:
+            self._waiter = self._loop.create_future()
+            self._since = self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._seconds, self._look)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._items
+
+    def _look(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # the next wait sets a timer again
+            return
+        rest = self._since + self._seconds - self._loop.time()
+        if rest > 0:
+            self._timer = self._loop.call_later(rest, self._look)
+        else:
+            waiter.set_exception(TimeoutError())
+
+    def close(self) -> None:
+        """No more waiting."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class LMStudioAsyncReply:
@@ -89,19 +138,20 @@ class LMStudioAsyncReply:
     def __init__(self, begin: Callable[[Callable[[Any], None]], Awaitable[Run]], seconds: float) -> None:
         self._begin = begin
         self._seconds = seconds
-        self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._run: Run | None = None
         self._starting: asyncio.Task[None] | None = None
         self._ended = False
 
     async def __aenter__(self) -> Self:
-        self._run = await self._begin(self._inbox.put_nowait)
+        self._inbox = _Inbox(self._seconds)
+        self._run = await self._begin(self._inbox.put)
         self._starting = asyncio.create_task(self._run.start())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._inbox.close()
         if self._run is None or self._ended:
             return
         if self._starting is not None:
@@ -114,30 +164,21 @@ class LMStudioAsyncReply:
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         inbox, began = self._inbox, False
-        while True:
-            if inbox.empty():
-                try:
-                    async with asyncio.timeout(self._seconds):
-                        item = await inbox.get()
-                except TimeoutError:
-                    raise timed_out(self._seconds, began) from None
-            else:
-                item = inbox.get_nowait()
+        while not self._ended:
+            try:
+                items = await inbox.get()
+            except TimeoutError:
+                raise timed_out(self._seconds, began) from None
             pieces = []
-            while type(item) is bytes:
-                pieces.append(item)
-                if inbox.empty():
-                    break
-                item = inbox.get_nowait()
+            while items and type(items[0]) is bytes:
+                pieces.append(items.popleft())
             if pieces:
                 began = True
-                yield b"".join(pieces)
-            if type(item) is bytes:
-                continue
-            self._ended = True
-            if item is not None:
-                raise item
-            return
+                yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            elif items:
+                self._ended = True
+                if items[0] is not None:
+                    raise items[0]
 
     async def read(self) -> bytes:
         """See the protocol."""

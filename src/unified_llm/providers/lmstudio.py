@@ -124,12 +124,16 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         """See `LLMProvider.stream`."""
         if self._choice.decided is False:
             return super().stream(request)
+        if self._choice.proven and self._choice.carry(request, True):
+            return self._websockets.stream(request)
         return self._stream(request, super().stream)
 
     def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """See `LLMProvider.stream_async`."""
         if self._choice.decided is False:
             return super().stream_async(request)
+        if self._choice.proven and self._choice.carry(request, True):
+            return self._websockets.stream_async(request)
         return self._stream_async(request, super().stream_async)
 
     def _stream(
@@ -138,7 +142,9 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         if self._choice.carry(request, self._choice.usable()):
             try:
                 with closing(cast("Generator[StreamEvent, None, None]", self._websockets.stream(request))) as events:
-                    yield from events
+                    for event in events:
+                        self._choice.proven = True  # later streams are spared this step
+                        yield event
                 return
             except UNUSABLE as exc:
                 if not self._choice.fell_back(exc):
@@ -153,6 +159,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
             try:
                 async with aclosing(_generator(self._websockets.stream_async(request))) as events:
                     async for event in events:
+                        self._choice.proven = True
                         yield event
                 return
             except UNUSABLE as exc:

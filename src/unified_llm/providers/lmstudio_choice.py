@@ -55,6 +55,7 @@ class WebsocketChoice:
         self._auto = transport == "auto"
         self._native = native
         self.decided: bool | None = None  # None until it is known
+        self.proven = False  # whether something came over the websockets
         obstacle = _obstacle(address, http_only)
         if self._forced and obstacle is not None:
             raise ConfigurationError(f"transport='sdk' cannot be used: {obstacle}", hint="use transport='http'")

@@ -236,7 +236,7 @@ class LMStudioDouble:
         ws = WSConnection(ConnectionType.SERVER)
         ws.receive_data(head)
         next(iter(e for e in ws.events() if isinstance(e, Request)))
-        if not self._websockets or namespace not in ("llm", "embedding", "system", "files"):
+        if not self._websockets or namespace not in ("llm", "embedding", "system", "files", "repository"):
             writer.write(ws.send(RejectConnection(status_code=404)))
             await writer.drain()
             return
