@@ -8,7 +8,7 @@ from types import ModuleType
 
 from unified_llm.errors import MissingDependencyError
 
-__all__ = ["installed", "require"]
+__all__ = ["installed", "missing", "require"]
 
 
 def installed(module: str) -> bool:
@@ -26,7 +26,12 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     except ImportError as exc:
         if exc.name is not None and exc.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there, and something inside it is broken: say that, not "install it"
-        raise MissingDependencyError(
-            f"{purpose} needs the package {module.split('.')[0]!r}, which is not installed",
-            hint=f'pip install "unified-llm[{extra}]"',
-        ) from exc
+        raise missing(module, extra=extra, purpose=purpose) from exc
+
+
+def missing(module: str, *, extra: str, purpose: str, otherwise: str | None = None) -> MissingDependencyError:
+    """The error (not raised) for an absent package; `otherwise` says how to do without it."""
+    return MissingDependencyError(
+        f"{purpose} needs the package {module.split('.')[0]!r}, which is not installed",
+        hint=f'pip install "unified-llm[{extra}]"' + (f"; {otherwise}" if otherwise else ""),
+    )

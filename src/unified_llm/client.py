@@ -78,7 +78,7 @@ class UnifiedLLM:
         options: further keywords of the provider's constructor (``transport``, ``headers``, ``script``...).
 
     Nothing is imported, opened or asked before the first call, except that an explicit `provider` is created at
-    once, so that a missing key or package shows here.
+    once, so that a missing key shows here, and so does a missing package that it can do nothing without.
 
     Raises:
         UnknownProviderError: no provider has that name.

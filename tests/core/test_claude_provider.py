@@ -298,10 +298,13 @@ def test_a_missing_sdk_names_the_extra_and_plain_http_needs_none(
     from unified_llm import MissingDependencyError
 
     monkeypatch.setitem(sys.modules, "anthropic", None)
-    provider = ClaudeProvider(api_key=claude_double.key, base_url=claude_double.url)
-    with pytest.raises(MissingDependencyError) as caught:
-        provider.chat(request("x"))
-    assert caught.value.hint == 'pip install "unified-llm[claude]"'
+    with pytest.raises(MissingDependencyError, match="anthropic") as caught:
+        UnifiedLLM("claude", api_key=claude_double.key, base_url=claude_double.url)
+    assert str(caught.value.hint).startswith('pip install "unified-llm[claude]"')
+    assert "transport='http'" in str(caught.value.hint)
+    assert caught.value.provider == "claude"
+    with pytest.raises(MissingDependencyError):
+        ClaudeProvider(api_key=claude_double.key, transport="sdk-aiohttp")
     over_http = ClaudeProvider(api_key=claude_double.key, base_url=claude_double.url, transport="http")
     assert over_http.chat(request("Hi")) == "You said: Hi"
     over_http.close()

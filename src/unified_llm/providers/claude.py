@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from unified_llm._optional import installed, missing
 from unified_llm.codecs.anthropic_messages import AnthropicMessages, AnthropicModels
 from unified_llm.codecs.anthropic_thinking import DEFAULT_MAX_TOKENS
 from unified_llm.codecs.base import CodecContext
@@ -33,6 +34,8 @@ _OFFICIAL = "https://api.anthropic.com"
 _LONGEST_WHOLE_ANSWER = 21_333
 """Output tokens that fit in the ten minutes after which idle connections get cut; the SDK has the same limit."""
 
+_WITHOUT_SDK = "or pass transport='http', which needs no package"
+
 _STALE_THINKING = re.compile(
     r"bound to a different conversation|invalid `?signature`? in `?thinking|thinking`? blocks?\b.*\bcannot be modified",
     re.IGNORECASE,
@@ -50,7 +53,11 @@ class ClaudeProvider(WireProvider):
         headers: sent with every request.
         transport: "sdk" (the `anthropic` package), "sdk-aiohttp" (with aiohttp's parser for async calls: faster with
             many calls in flight), or "http" (no SDK needed).
-        sdk_options: further keyword arguments of ``anthropic.Anthropic``, such as ``{"profile": "work"}``.
+        platform: where Claude runs: "anthropic", or Amazon Bedrock ("bedrock", or "aws" for its newer gateway), Google
+            Vertex AI ("vertex"), Microsoft Foundry ("foundry"). The SDK's client for it finds credentials and address
+            the way that platform does; only an `api_key` and a `base_url` given here are passed on.
+        sdk_options: further keyword arguments of the SDK's client, such as ``{"profile": "work"}`` or
+            ``{"aws_region": "eu-west-3"}``.
 
     Answers longer than 21,333 tokens are streamed inside `chat`, because connections without traffic get cut; `raw` is
     then None. When the API refuses preserved thinking because the history before it was edited, the request is sent
@@ -58,7 +65,7 @@ class ClaudeProvider(WireProvider):
 
     Raises:
         MissingCredentialError: no credential was found for the official API.
-        MissingDependencyError: at the first call, transport "sdk" without the package.
+        MissingDependencyError: transport "sdk" or "sdk-aiohttp" without the package `anthropic`.
     """
 
     name: ClassVar[str] = "claude"
@@ -71,11 +78,18 @@ class ClaudeProvider(WireProvider):
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Literal["sdk", "sdk-aiohttp", "http"] = "sdk",
+        platform: Literal["anthropic", "bedrock", "vertex", "foundry", "aws"] = "anthropic",
         sdk_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.base_url = _base_url(base_url)
         self.transport = transport
-        credential = find_claude_credential(api_key, sdk_options or {})
+        self.platform = platform
+        elsewhere = platform != "anthropic"  # neither our address nor our key belongs there
+        self.base_url = base_url if elsewhere else _base_url(base_url)
+        credential = (
+            ClaudeCredential(key=as_secret(api_key))
+            if elsewhere
+            else find_claude_credential(api_key, sdk_options or {})
+        )
         self._check_credential(credential)
         secrets = tuple(s.get_secret_value() for s in (credential.key, credential.token) if s is not None)
         context = CodecContext(self.name, PROFILES["claude"])
@@ -89,6 +103,9 @@ class ClaudeProvider(WireProvider):
         return f"ClaudeProvider(base_url={self.base_url or _OFFICIAL!r}, transport={self.transport!r})"
 
     def _check_credential(self, credential: ClaudeCredential) -> None:
+        if self.platform != "anthropic":
+            self._check_platform()
+            return
         if self.transport not in ("sdk", "sdk-aiohttp", "http"):
             raise ConfigurationError(
                 f"unknown transport {self.transport!r}", provider=self.name, hint="use 'sdk', 'sdk-aiohttp' or 'http'"
@@ -103,6 +120,18 @@ class ClaudeProvider(WireProvider):
             return
         raise missing_key(self.name, PROVIDER_CONFIGS[self.name].env)
 
+    def _check_platform(self) -> None:
+        from unified_llm.drivers.anthropic_clients import PLATFORMS
+
+        if self.platform not in PLATFORMS:
+            raise ConfigurationError(
+                f"unknown platform {self.platform!r}", provider=self.name, hint=f"use one of {', '.join(PLATFORMS)}"
+            )
+        if self.transport == "http":
+            raise ConfigurationError(
+                f"platform={self.platform!r} needs the SDK's client", provider=self.name, hint="use transport='sdk'"
+            )
+
     def _driver(
         self,
         credential: ClaudeCredential,
@@ -116,9 +145,11 @@ class ClaudeProvider(WireProvider):
 
             headers = _auth_headers(credential, both=own_server) | headers
             return HTTPDriver(self.base_url or _OFFICIAL, headers=headers, timeout=timeout)
+        if not installed("anthropic"):  # it is imported by the first call; that it is missing shows now
+            raise missing("anthropic", extra="claude", purpose="Claude through its SDK", otherwise=_WITHOUT_SDK)
         from unified_llm.drivers.anthropic_sdk import AnthropicSDKDriver, SDKSettings
 
-        if own_server and credential.key is not None:
+        if own_server and credential.key is not None and self.platform == "anthropic":
             # The SDK sends one of the two, depending on its version; servers of this dialect read one or the other.
             headers = _auth_headers(credential, both=True) | headers
         if credential.token is not None:
@@ -132,6 +163,7 @@ class ClaudeProvider(WireProvider):
                 headers=headers,
                 options=sdk_options,
                 aiohttp=self.transport == "sdk-aiohttp",
+                platform=self.platform,
             )
         )
 
