@@ -27,6 +27,7 @@ def bare() -> None:
     for make, extra in (
         (lambda: UnifiedLLM("claude", api_key="not-a-key-1").chat("x"), "claude"),
         (lambda: UnifiedLLM("local").embed("x"), "local"),
+        (lambda: UnifiedLLM("local").chat("x"), "local"),
     ):
         try:
             make()
