@@ -44,6 +44,7 @@ class Profile:
         base_path: path added to a base URL that has none, such as ``v1``.
         auth: header that carries the key: ``Authorization: Bearer``, ``api-key`` or ``x-api-key``.
         free: whether calls cost nothing, because the user runs the engine.
+        lists_models: whether the list of models has the names that chats take.
 
     Options (names are those of `ModelConfig`)
         max_tokens_field: name of the output limit.
@@ -113,6 +114,7 @@ class Profile:
     base_path: str = ""
     auth: AuthForm = "bearer"
     free: bool = False
+    lists_models: bool = True
 
     max_tokens_field: str = "max_tokens"
     seed_field: str = "seed"

@@ -56,6 +56,7 @@ HOSTED: tuple[Profile, ...] = (
         "azure",
         base_path="openai/v1",
         auth="api-key",
+        lists_models=False,  # it lists models, and chats take the names of deployments
         max_tokens_field="max_completion_tokens",
         unsupported=_ENGINE_SAMPLING,
         thinking="effort",
@@ -81,7 +82,10 @@ HOSTED: tuple[Profile, ...] = (
         alternate_roles=True,  # "Conversation roles must alternate" on Mistral models
         empty_content="empty",
         think_tags=True,
-        models=(ModelRule(r"mistral|ministral|magistral|devstral|pixtral", changes={"tool_id_length": 9}),),
+        models=(
+            ModelRule(r"mistral|ministral|magistral|devstral|pixtral", changes={"tool_id_length": 9}),
+            ModelRule(r"qwen3-235b", changes={"json_object": False}),  # takes the object form as a schema only
+        ),
     ),
     # https://console.groq.com/docs/openai: unknown fields are refused, reasoning sent back included
     Profile(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 from unified_llm.codecs.base import ChatCodec, CodecContext
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
@@ -16,19 +16,29 @@ from unified_llm.codecs.openai_models import OpenAIModelsCodec
 from unified_llm.codecs.responses_api import ResponsesCodec
 from unified_llm.credentials import find_key
 from unified_llm.drivers.http import MAX_CONNECTIONS, HTTPDriver
-from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    UnifiedLLMError,
+)
 from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.base import WireProvider
 from unified_llm.providers.openai_dialect import Dialect, check_dialect, choose_dialect, is_own_address
-from unified_llm.providers.openai_setup import auth_header, check_key, resolve_base_url, resolve_profile
+from unified_llm.providers.openai_learning import advise, lesson, wants_advice
+from unified_llm.providers.openai_setup import (
+    auth_header,
+    check_key,
+    project_address,
+    resolve_base_url,
+    resolve_profile,
+)
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, ModelInfo
 from unified_llm.stream import StreamEvent
 
 __all__ = ["OpenAICompatibleProvider"]
-
-_OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
 class OpenAICompatibleProvider(WireProvider):
@@ -41,6 +51,7 @@ class OpenAICompatibleProvider(WireProvider):
         timeout: seconds without progress.
         headers: sent with every call.
         transport: "httpx", or "aiohttp" for async calls over an aiohttp session.
+        project_id: of the project to bill, where the address has it (Scaleway). Blank means the key's own.
         profile: a `Profile`, or the name of one, when the server behaves like another than its row says.
         dialect: "chat" (chat completions) or "responses" (Responses API) for every chat; "auto" (default) decides for
             each request: see `openai_dialect.choose_dialect`.
@@ -67,6 +78,7 @@ class OpenAICompatibleProvider(WireProvider):
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Literal["httpx", "aiohttp"] = "httpx",
+        project_id: str | None = None,
         profile: Profile | str | None = None,
         dialect: Dialect | Literal["auto"] | None = None,
         default_model: str | None = None,
@@ -78,7 +90,7 @@ class OpenAICompatibleProvider(WireProvider):
         row = PROVIDER_CONFIGS.get(name) or ProviderConfig(type(self))
         known = resolve_profile(profile if profile is not None else row.profile, name)
         self.name = name  # type: ignore[misc]  # this one class serves many names
-        self.base_url = resolve_base_url(name, base_url, row, known)
+        self.base_url = resolve_base_url(name, project_address(name, project_id, base_url, row), row, known)
         self._key = find_key(name, api_key, row.env)
         self._default_model = default_model or row.default_model
         self._default_embedding_model = default_embedding_model or row.default_embedding_model
@@ -129,6 +141,9 @@ class OpenAICompatibleProvider(WireProvider):
         except InvalidRequestError as exc:
             if not self._learn(exc, request):
                 raise
+        except ModelNotFoundError as exc:
+            self._name_models(exc, request.model)
+            raise
         return super().chat(request)
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
@@ -138,6 +153,9 @@ class OpenAICompatibleProvider(WireProvider):
         except InvalidRequestError as exc:
             if not self._learn(exc, request):
                 raise
+        except ModelNotFoundError as exc:
+            await self._name_models_async(exc, request.model)
+            raise
         return await super().chat_async(request)
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
@@ -161,6 +179,9 @@ class OpenAICompatibleProvider(WireProvider):
         except InvalidRequestError as exc:
             if exc.partial is not None or not self._learn(exc, request):
                 raise
+        except ModelNotFoundError as exc:
+            self._name_models(exc, request.model)
+            raise
         yield from super().stream(request)
 
     async def _first_stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
@@ -173,6 +194,9 @@ class OpenAICompatibleProvider(WireProvider):
         except InvalidRequestError as exc:
             if exc.partial is not None or not self._learn(exc, request):
                 raise
+        except ModelNotFoundError as exc:
+            await self._name_models_async(exc, request.model)
+            raise
         async with aclosing(_generator(super().stream_async(request))) as events:
             async for event in events:
                 yield event
@@ -189,6 +213,9 @@ class OpenAICompatibleProvider(WireProvider):
         except InvalidRequestError as exc:
             if not self._learn(exc, request):
                 raise
+        except ModelNotFoundError as exc:
+            self._name_models(exc, request.model)
+            raise
         return super().embed(request)
 
     async def embed_async(self, request: EmbedRequest) -> Embeddings:
@@ -198,18 +225,34 @@ class OpenAICompatibleProvider(WireProvider):
         except InvalidRequestError as exc:
             if not self._learn(exc, request):
                 raise
+        except ModelNotFoundError as exc:
+            await self._name_models_async(exc, request.model)
+            raise
         return await super().embed_async(request)
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
     def _learn(self, error: InvalidRequestError, request: ChatRequest | EmbedRequest) -> bool:
         """Whether `error` taught how to ask this model; then the profile has one rule more."""
-        changes = _lesson(error, self.context.profile.for_model(request.model), request)
+        changes = lesson(error, self.context.profile.for_model(request.model), request)
         if not changes:
             return False
         rule = ModelRule(f"^{re.escape(request.model.lower())}$", changes=changes)
         self.context = replace(self.context, profile=self.context.profile.with_rule(rule))
         return True
+
+    # -- models that are gone ---------------------------------------------------------------------------------------
+
+    def _name_models(self, error: ModelNotFoundError, model: str) -> None:
+        """Put the names of current models into the hint: nothing is substituted, but nobody has to search."""
+        if wants_advice(error, self.context.profile):
+            with suppress(UnifiedLLMError):  # the error at hand matters more
+                advise(error, model, self.list_models())
+
+    async def _name_models_async(self, error: ModelNotFoundError, model: str) -> None:
+        if wants_advice(error, self.context.profile):
+            with suppress(UnifiedLLMError):
+                advise(error, model, await self.list_models_async())
 
     # -- models -----------------------------------------------------------------------------------------------------
 
@@ -251,23 +294,3 @@ class OpenAICompatibleProvider(WireProvider):
 def _generator(events: AsyncIterator[StreamEvent]) -> AsyncGenerator[StreamEvent, None]:
     """The base class streams with a generator, which has to be closed; its type promises an iterator only."""
     return cast("AsyncGenerator[StreamEvent, None]", events)
-
-
-def _lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest | EmbedRequest) -> dict[str, Any]:
-    """What a refusal says about the profile: fields to change, or nothing."""
-    if error.status not in (400, 422):
-        return {}
-    if isinstance(request, EmbedRequest):
-        refused = profile.embedding_base64 and re.search("encoding_format|base64", error.message)
-        return {"embedding_base64": False} if refused else {}
-    if profile.reasoning_summary and request.config.thinking and re.search(r"reasoning.summar", error.message):
-        return {"reasoning_summary": False}  # organisations that are not verified get none
-    if profile.encrypted_reasoning and "ncrypted content is not supported" in error.message:
-        return {"encrypted_reasoning": False}
-    sent = profile.max_tokens_field
-    unknown = isinstance(error, UnsupportedOptionError) or _OTHER_LIMIT[sent] in error.message
-    if request.config.max_tokens is not None and unknown and re.search(rf"\b{sent}\b", error.message):
-        return {"max_tokens_field": _OTHER_LIMIT[sent]}
-    if request.stream and profile.stream_usage and "stream_options" in error.message:
-        return {"stream_usage": False}
-    return {}

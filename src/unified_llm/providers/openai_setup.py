@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from unified_llm.errors import ConfigurationError
 from unified_llm.profiles import PROFILES, Profile
 from unified_llm.providers.registry import ProviderConfig
 
-__all__ = ["auth_header", "check_key", "resolve_base_url", "resolve_profile"]
+__all__ = ["auth_header", "check_key", "project_address", "resolve_base_url", "resolve_profile"]
 
 
 def resolve_profile(wanted: Profile | str, name: str) -> Profile:
@@ -44,6 +45,34 @@ def resolve_base_url(name: str, given: str | None, row: ProviderConfig, profile:
         )
     url = normalize_base_url(url)
     return f"{url}/{profile.base_path}" if profile.base_path and not urlsplit(url).path else url
+
+
+def project_address(name: str, project_id: str | None, base_url: str | None, row: ProviderConfig) -> str | None:
+    """`base_url`, or the address of a project where the service has one.
+
+    Scaleway: https://www.scaleway.com/en/docs/generative-apis/api-cli/using-generative-apis/
+
+    Raises:
+        ConfigurationError: both were given, the id cannot be one, or the service has no projects.
+    """
+    project = (project_id or "").strip()
+    if not project:
+        return base_url
+    if row.project_url is None:
+        raise ConfigurationError(f"{name} has no projects", provider=name, hint="leave project_id out")
+    if base_url:
+        raise ConfigurationError(
+            "both base_url and project_id were given",
+            provider=name,
+            hint="a base_url is used as it is: give one of them",
+        )
+    if not re.fullmatch(r"[A-Za-z0-9-]+", project):
+        raise ConfigurationError(
+            f"project_id {project!r} is no project's id",
+            provider=name,
+            hint="it looks like 1a2b3c4d-..., see the console",
+        )
+    return row.project_url.format(project_id=project)
 
 
 def auth_header(key: Secret | None, profile: Profile) -> dict[str, str]:

@@ -28,6 +28,7 @@ class ProviderConfig:
             arguments the user gave (api_key, base_url, timeout, ...), and with `name=` when it serves several names.
         env: environment variables that may hold the key, in order.
         base_url: address when none is given; base_url_env: variable that may hold another one.
+        project_url: address with a ``{project_id}``, for services that bill by project.
         needs_key: whether a request without a key is pointless.
         profile: name of its row in `profiles.PROFILES`.
         default_model, default_embedding_model: used when the caller names none.
@@ -40,6 +41,7 @@ class ProviderConfig:
     env: tuple[str, ...] = ()
     base_url: str | None = None
     base_url_env: str | None = None
+    project_url: str | None = None
     needs_key: bool = False
     profile: str = "openai-compatible"
     default_model: str | None = None
@@ -167,6 +169,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         env=("SCW_SECRET_KEY", "SCALEWAY_API_KEY"),
         base_url="https://api.scaleway.ai/v1",
         base_url_env="SCALEWAY_BASE_URL",
+        project_url="https://api.scaleway.ai/{project_id}/v1",
         needs_key=True,
         profile="scaleway",
         description="Scaleway Generative APIs",
