@@ -5,14 +5,26 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from unified_llm._optional import require
 from unified_llm.credentials import Secret
 from unified_llm.drivers.anthropic_failures import Translator
 from unified_llm.drivers.anthropic_routes import Route, direct, pipeline, timeout_of
+from unified_llm.drivers.urls import Address
+from unified_llm.errors import MissingDependencyError
 
-__all__ = ["SDK", "Line", "SDKSettings"]
+__all__ = ["PLATFORMS", "SDK", "Line", "SDKSettings"]
+
+
+PLATFORMS: Final = {
+    "anthropic": "Anthropic",
+    "bedrock": "AnthropicBedrock",
+    "vertex": "AnthropicVertex",
+    "foundry": "AnthropicFoundry",
+    "aws": "AnthropicAWS",
+}
+"""Platform to the SDK's client for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class SDKSettings:
         timeout: seconds without progress, or None for the SDK's own (600, connecting 5).
         headers: sent with every call.
         options: further keyword arguments of ``anthropic.Anthropic`` (profile, middleware, default_query...).
+        platform: a key of `PLATFORMS`: Claude on somebody else's cloud, with the SDK's client for it.
         aiohttp: async calls are parsed by aiohttp (see `drivers.aiohttp`).
     """
 
@@ -36,6 +49,7 @@ class SDKSettings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     aiohttp: bool = False
+    platform: str = "anthropic"
 
 
 class Line:
@@ -65,7 +79,7 @@ class SDK:
         from unified_llm.drivers.anthropic_transport import SDKTransport
 
         http = self.anthropic.DefaultHttpxClient(**self._transport_options(SDKTransport(self.tls)))
-        return self._line(self.anthropic.Anthropic, http, self.anthropic.Stream)
+        return self._line(self._kind(""), http, self.anthropic.Stream)
 
     def async_line(self) -> Line:
         from unified_llm.drivers.anthropic_transport import AsyncSDKTransport
@@ -73,7 +87,16 @@ class SDK:
 
         transport = AsyncSDKTransport(self.tls, async_engine(aiohttp=self._settings.aiohttp))
         http = self.anthropic.DefaultAsyncHttpxClient(**self._transport_options(transport))
-        return self._line(self.anthropic.AsyncAnthropic, http, self.anthropic.AsyncStream)
+        return self._line(self._kind("Async"), http, self.anthropic.AsyncStream)
+
+    def _kind(self, prefix: str) -> Any:
+        name = prefix + PLATFORMS[self._settings.platform]
+        kind = getattr(self.anthropic, name, None)
+        if kind is None:
+            raise MissingDependencyError(
+                f"the anthropic SDK installed here has no {name}", hint="pip install --upgrade anthropic"
+            )
+        return kind
 
     def _transport_options(self, transport: Any) -> dict[str, Any]:
         # The SDK's own clients follow redirects, and send x-api-key and the prompt to whatever host they name.
@@ -84,7 +107,7 @@ class SDK:
     def _line(self, kind: Any, http: Any, stream_class: Any) -> Line:
         s = self._settings
         headers: dict[str, Any] = dict(s.headers)
-        if s.anonymous:
+        if s.anonymous and s.platform == "anthropic":
             headers["Authorization"] = self.anthropic.Omit()
         arguments: dict[str, Any] = {"base_url": s.base_url, "max_retries": 0, "default_headers": headers, **s.options}
         if s.timeout is not None:
@@ -93,7 +116,9 @@ class SDK:
             arguments["api_key"] = s.api_key.get_secret_value()
         with self.failures.while_constructing():
             client = kind(http_client=http, **arguments)
+        if s.base_url is None:
+            self.failures.address = Address.parse(str(client.base_url))  # messages name whom the SDK chose
         acts_itself = client.custom_auth is not None or client.middleware or s.options.keys() & {"default_query"}
-        if acts_itself:
-            return Line(client, pipeline(self.httpx2, client, stream_class))
+        if acts_itself or s.platform != "anthropic":
+            return Line(client, pipeline(self.httpx2, client, stream_class, platform=s.platform))
         return Line(client, direct(self.httpx2, client, http))

@@ -13,7 +13,9 @@ from unified_llm.errors import (
     APIConnectionError,
     ConfigurationError,
     MissingCredentialError,
+    MissingDependencyError,
     UnifiedLLMError,
+    UnsupportedOptionError,
 )
 from unified_llm.wire import request_id_of
 
@@ -31,14 +33,24 @@ class Translator:
     def __init__(self, anthropic: Any, httpx2: Any, base_url: str | None) -> None:
         self._anthropic = anthropic
         self._httpx2 = httpx2
-        self._address = Address.parse(base_url or _OFFICIAL)
-        self.caught: tuple[type[Exception], ...] = (anthropic.AnthropicError, httpx2.HTTPError, TypeError)
+        self.address = Address.parse(base_url or _OFFICIAL)
+        self.caught: tuple[type[Exception], ...] = (
+            anthropic.AnthropicError,
+            httpx2.HTTPError,
+            TypeError,
+            ImportError,
+        )
 
     @contextmanager
     def while_constructing(self) -> Iterator[None]:
         """Errors of making a client: its credential chain, options it does not know."""
         try:
             yield
+        except ImportError as exc:
+            raise MissingDependencyError(
+                f"the anthropic SDK lacks a package for this platform: {exc}",
+                hint='pip install "anthropic[bedrock]" or "anthropic[vertex]"',
+            ) from exc
         except self._anthropic.AnthropicError as exc:
             raise MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT) from exc
         except (TypeError, ValueError) as exc:
@@ -54,6 +66,9 @@ class Translator:
         """
         if isinstance(exc, TypeError) and "authentication method" not in str(exc):
             raise exc
+        if isinstance(exc, ImportError):
+            with self.while_constructing():
+                raise exc
         if isinstance(exc.__cause__, UnifiedLLMError):  # what our transport raised, wrapped by the SDK
             raise exc.__cause__
         raise self._of_request(exc, seconds) from exc
@@ -65,6 +80,8 @@ class Translator:
             return self._timed_out(below, "first byte", seconds)
         if isinstance(exc, (self._anthropic.APIConnectionError, self._httpx2.HTTPError)):
             return self._not_connected(below)
+        if "not supported" in str(exc):
+            return UnsupportedOptionError(str(exc), hint="use Anthropic's own API for it")
         return MissingCredentialError(f"the anthropic SDK cannot log in: {exc}", hint=_CREDENTIAL_HINT)
 
     def of_body(
@@ -74,23 +91,28 @@ class Translator:
         if isinstance(exc, self._httpx2.TimeoutException):
             error = self._timed_out(exc, "next byte", seconds)
         elif isinstance(exc, self._httpx2.DecodingError):
-            error = failures.damaged(self._address, status, str(exc))
+            error = failures.damaged(self.address, status, str(exc))
         else:
-            error = failures.cut(self._address, status, str(exc))
+            error = failures.cut(self.address, status, str(exc))
+        return error.with_context(status=status, request_id=request_id_of(headers))
+
+    def of_frames(self, exc: Exception, status: int, headers: Mapping[str, str]) -> UnifiedLLMError:
+        """A stream whose frames cannot be read."""
+        error = failures.damaged(self.address, status, str(exc))
         return error.with_context(status=status, request_id=request_id_of(headers))
 
     def _timed_out(self, cause: BaseException | None, phase: failures.Phase, seconds: float | None) -> UnifiedLLMError:
         if isinstance(cause, self._httpx2.ConnectTimeout):
             limit = min(seconds, failures.CONNECT_SECONDS) if seconds is not None else _SDK_CONNECT_SECONDS
-            return failures.timed_out(self._address, "connect", limit)
+            return failures.timed_out(self.address, "connect", limit)
         if isinstance(cause, self._httpx2.PoolTimeout):
             phase = "pool"
-        return failures.timed_out(self._address, phase, _SDK_SECONDS if seconds is None else seconds)
+        return failures.timed_out(self.address, phase, _SDK_SECONDS if seconds is None else seconds)
 
     def _not_connected(self, cause: BaseException | None) -> APIConnectionError:
         if cause is not None and (isinstance(cause, self._httpx2.ConnectError) or _refused(cause)):
-            return failures.connect_failed(self._address, _root(cause))
-        return failures.lost(self._address, cause or ConnectionError())
+            return failures.connect_failed(self.address, _root(cause))
+        return failures.lost(self.address, cause or ConnectionError())
 
 
 def _refused(exc: BaseException | None) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from unified_llm.drivers.aws_event_stream import CONTENT_TYPE, EventStreamDecoder, FrameError
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -25,6 +27,10 @@ class Reading:
 
 def _is_read_or_compressed(response: httpx2.Response) -> bool:
     return response.is_stream_consumed or "content-encoding" in response.headers
+
+
+def _is_framed(response: httpx2.Response) -> bool:
+    return str(response.headers.get("content-type", "")).startswith(CONTENT_TYPE)
 
 
 class SDKReplyStream:
@@ -56,7 +62,14 @@ class SDKReplyStream:
         try:
             # Decoding layers cost more than the event they pass on, and event streams are hardly ever compressed.
             pieces: Any = response.iter_bytes() if _is_read_or_compressed(response) else response.stream
-            yield from pieces
+            if not _is_framed(response):
+                yield from pieces
+                return
+            decoder = EventStreamDecoder()
+            for piece in pieces:
+                yield from decoder.feed(piece)
+        except FrameError as exc:
+            raise reading.sdk.failures.of_frames(exc, self.status, self.headers) from exc
         except reading.sdk.httpx2.HTTPError as exc:
             raise reading.sdk.failures.of_body(exc, self.status, self.headers, reading.seconds) from exc
 
@@ -99,8 +112,16 @@ class SDKAsyncReplyStream:
         response, reading = self._response, self._reading()
         pieces: Any = response.aiter_bytes() if _is_read_or_compressed(response) else response.stream
         try:
+            if not _is_framed(response):
+                async for piece in pieces:
+                    yield piece
+                return
+            decoder = EventStreamDecoder()
             async for piece in pieces:
-                yield piece
+                for event in decoder.feed(piece):
+                    yield event
+        except FrameError as exc:
+            raise reading.sdk.failures.of_frames(exc, self.status, self.headers) from exc
         except reading.sdk.httpx2.HTTPError as exc:
             raise reading.sdk.failures.of_body(exc, self.status, self.headers, reading.seconds) from exc
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from unified_llm import _json
 from unified_llm.errors import ConfigurationError
 from unified_llm.wire import WireCall
 
@@ -75,8 +76,11 @@ def _keep(kept: dict[Any, Any], key: Any, value: Any) -> Any:
     return value
 
 
-def pipeline(httpx2: Any, client: Any, stream_class: Any) -> Route:
-    """A route over ``client.get`` and ``client.post``."""
+def pipeline(httpx2: Any, client: Any, stream_class: Any, *, platform: str = "anthropic") -> Route:
+    """A route over ``client.get`` and ``client.post``.
+
+    The clients of other platforms rewrite the path and the body, so they see the body as an object.
+    """
 
     def route(call: WireCall, stream: bool) -> Any:
         options: dict[str, Any] = {"headers": dict(call.headers)}
@@ -85,6 +89,11 @@ def pipeline(httpx2: Any, client: Any, stream_class: Any) -> Route:
         if call.method == "GET":
             return client.get(call.path, cast_to=httpx2.Response, options=options)
         extra = {"stream": True, "stream_cls": stream_class} if stream else {}
+        if platform != "anthropic":
+            body = _json.loads(call.body or b"{}")
+            if platform in ("bedrock", "vertex"):  # their clients would write the newest version, whatever was encoded
+                body["anthropic_version"] = options["headers"]["anthropic-version"]
+            return client.post(f"/{call.path}", cast_to=httpx2.Response, body=body, options=options, **extra)
         return client.post(call.path, cast_to=httpx2.Response, content=call.body or b"", options=options, **extra)
 
     return route

@@ -14,7 +14,7 @@ from unified_llm._optional import installed, missing
 from unified_llm.codecs.anthropic_messages import AnthropicMessages, AnthropicModels
 from unified_llm.codecs.anthropic_thinking import DEFAULT_MAX_TOKENS
 from unified_llm.codecs.base import CodecContext
-from unified_llm.credentials import missing_key
+from unified_llm.credentials import missing_key, secret
 from unified_llm.drivers.base import Driver
 from unified_llm.drivers.urls import normalize_base_url
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnifiedLLMError, UnsupportedOptionError
@@ -86,9 +86,7 @@ class ClaudeProvider(WireProvider):
         elsewhere = platform != "anthropic"  # neither our address nor our key belongs there
         self.base_url = base_url if elsewhere else _base_url(base_url)
         credential = (
-            ClaudeCredential(key=as_secret(api_key))
-            if elsewhere
-            else find_claude_credential(api_key, sdk_options or {})
+            ClaudeCredential(key=secret(api_key)) if elsewhere else find_claude_credential(api_key, sdk_options or {})
         )
         self._check_credential(credential)
         secrets = tuple(s.get_secret_value() for s in (credential.key, credential.token) if s is not None)
