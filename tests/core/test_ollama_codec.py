@@ -231,6 +231,24 @@ def test_words_the_server_does_not_know_become_those_it_knows() -> None:
     assert sent_x == {"anyOf": [{"enum": ["a"]}, {"type": "integer", "description": "n"}]}
 
 
+def test_parameters_may_be_called_like_words_of_a_schema() -> None:
+    named = {word: {"type": "string", "default": {"const": 1}} for word in ("const", "oneOf", "allOf", "$ref")}
+    tool = Tool("t", "", {"type": "object", "properties": named, "required": ["const"]})
+    parameters = body_of(ask(tools=(tool,)))["tools"][0]["function"]["parameters"]
+    assert parameters == {"type": "object", "properties": named, "required": ["const"]}
+
+
+def test_a_reference_inside_all_of_keeps_its_description() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"x": {"allOf": [{"$ref": "#/definitions/X"}], "description": "an x"}},
+        "definitions": {"X": {"type": "string", "enum": ["a"]}},
+    }
+    parameters = body_of(ask(tools=(Tool("t", "", schema),)))["tools"][0]["function"]["parameters"]
+    assert parameters["properties"] == {"x": {"type": "string", "enum": ["a"], "description": "an x"}}
+    assert "definitions" not in parameters
+
+
 def test_parameters_always_have_a_type_and_properties() -> None:
     for schema in ({}, {"type": "object"}):
         parameters = body_of(ask(tools=(Tool("t", "", schema),)))["tools"][0]["function"]["parameters"]

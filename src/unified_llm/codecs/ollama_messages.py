@@ -47,9 +47,18 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
         raise InvalidMessageError("there are no messages", hint="pass at least one message")
     writer = _Writer(draft)
     for i, message in enumerate(messages):
-        writer.write(f"messages[{i}]", message)
+        parts = message.parts
+        part = parts[0] if len(parts) == 1 else None
+        # Most messages of a long history are one text: this path decides its cost.
+        if type(part) is Text and not part.citations and message.role in _ROLES and not message.name:
+            writer.plain_text(_ROLES[message.role], part.text)
+        else:
+            writer.write(f"messages[{i}]", message)
     writer.flush_images()
     return arrange(writer.out, draft)
+
+
+_ROLES = {MessageRole.SYSTEM: "system", MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant"}
 
 
 class _Writer:
@@ -62,6 +71,12 @@ class _Writer:
         self._names: dict[str, str] = {}  # id of a call to the name of its tool
         self._images: list[str] = []
         self.out: list[Wire] = []
+
+    def plain_text(self, role: str, text: str) -> None:
+        """Append a message that is one text."""
+        if self._images:
+            self.flush_images()
+        self.out.append({"role": role, "content": text})
 
     def write(self, where: str, message: Message) -> None:
         """Append `message` in as many wire messages as it takes."""
@@ -115,17 +130,21 @@ class _Writer:
         text = result.text
         if result.is_error and not text.lower().startswith("error"):
             text = f"Error: {text}"  # the dialect has no flag for it
-        text = "\n\n".join(filter(None, [text, *self._documents(result, where)]))
-        images = [_image(p, where, self._draft) for p in result.parts if isinstance(p, Image)]
-        if images:
-            self._draft.change(f"{where}.tool_result", "its images follow in a user message, where templates see them")
-            self._images += images
-            text = text or "The result follows in the next message."
+        if len(result.parts) != 1 or type(result.parts[0]) is not Text:
+            text = self._with_media(text, result, where)
         call_id = self._draft.answered_call(result.call_id)
         return {"role": "tool", "content": text, "tool_name": name, "tool_call_id": call_id}
 
-    def _documents(self, result: ToolResult, where: str) -> list[str]:
-        return [media_part(p, where, self._draft)["text"] for p in result.parts if isinstance(p, (Audio, File))]
+    def _with_media(self, text: str, result: ToolResult, where: str) -> str:
+        """The text with the documents of a result; its images are held back."""
+        media = [media_part(p, where, self._draft)["text"] for p in result.parts if isinstance(p, (Audio, File))]
+        text = "\n\n".join(filter(None, [text, *media]))
+        images = [_image(p, where, self._draft) for p in result.parts if isinstance(p, Image)]
+        if not images:
+            return text
+        self._draft.change(f"{where}.tool_result", "its images follow in a user message, where templates see them")
+        self._images += images
+        return text or "The result follows in the next message."
 
     # -- assistant --------------------------------------------------------------------------------------------------
 
@@ -145,7 +164,7 @@ class _Writer:
             else:
                 self._draft.lose(f"{where}.{_kind(part)}", "an assistant message in this dialect cannot hold it")
         wire: Wire = {"role": "assistant", "content": "".join(texts)}
-        thinking = self._thinking(message, thoughts, where)
+        thinking = self._thinking(message, thoughts, where) if thoughts else ""
         if thinking:
             wire["thinking"] = thinking
         if calls:
