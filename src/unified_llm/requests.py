@@ -168,14 +168,12 @@ _NAMES = tuple(f.name for f in fields(ModelConfig))
 _KNOWN = frozenset(_NAMES)
 
 
-def _stops(stops: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    if stops is None:
-        return None
-    if isinstance(stops, str):
-        return (stops,)
-    texts = tuple(stops) if isinstance(stops, Iterable) else (stops,)
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    texts = tuple(value) if isinstance(value, Iterable) else (value,)
     if not all(isinstance(text, str) for text in texts):
-        raise InvalidRequestError(f"this is no list of texts: {stops!r}", hint="pass a str, or a list of str")
+        raise InvalidRequestError(f"{name} is no list of texts: {value!r}", hint="pass a str, or a list of str")
     return texts
 
 
@@ -227,7 +225,7 @@ def _check(given: dict[str, Any]) -> None:
             _check_kind(name, value)
             _check_range(name, value)
         elif name in ("stop_sequences", "fallbacks"):
-            given[name] = _stops(value)
+            given[name] = _texts(name, value)
         elif name == "on_unsupported" and value not in ("warn", "error", "drop"):
             raise InvalidRequestError(f"on_unsupported cannot be {value!r}", hint="use 'warn', 'error' or 'drop'")
     if given.get("max_tokens", 1) <= 0:
