@@ -78,11 +78,11 @@ class Run:
             await self._load_only()
             return
         namespace = path.partition("/")[0]
-        await self._session.socket(namespace)  # first: a new one forgets the models and files of the old one
+        _, fresh = await self._session.socket(namespace)  # first: a new one forgets models and files of the old one
+        self._kept_socket = not fresh
         self._kept_model = model is not None and self._session.knows(namespace, model)
         parameter = await self._parameter(namespace)
-        self._channel, fresh = await self._session.channel(path, parameter, self._on_message)
-        self._kept_socket = not fresh
+        self._channel = await self._session.channel(path, parameter, self._on_message)
         if self._stopped:
             await self._channel.cancel()
 

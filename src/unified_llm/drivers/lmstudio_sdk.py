@@ -135,16 +135,17 @@ class Socket:
             raise self._not_connected(handler._connection_failure)
 
     def _not_connected(self, failure: BaseException | None) -> APIConnectionError:
-        kind = type(failure).__name__ if failure is not None else "no answer to the greeting"
-        if kind in ("ConnectError", "ConnectTimeout"):
-            return APIConnectionError(
-                f"cannot connect to {self._url}: {redact(str(failure)) or kind}",
-                hint="is LM Studio running, with its server started? (lms server start)",
+        kind = type(failure).__name__
+        if kind == "WebSocketUpgradeError":  # of httpx-ws: an answer, and it was no
+            return LinkRefusedError(
+                f"{self._url} is no websocket API of LM Studio",
+                hint="does base_url point to LM Studio itself? transport='http' works through proxies too",
+                retryable=False,
             )
-        return LinkRefusedError(
-            f"{self._url} is no websocket API of LM Studio ({kind})",
-            hint="does base_url point to LM Studio itself? transport='http' works through proxies too",
-            retryable=False,
+        reason = redact(str(failure)) or kind if failure is not None else "closed before the greeting was over"
+        return APIConnectionError(
+            f"cannot connect to {self._url}: {reason}",
+            hint="is LM Studio running, with its server started? (lms server start)",
         )
 
     async def send(self, message: Mapping[str, Any]) -> None:

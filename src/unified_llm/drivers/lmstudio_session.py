@@ -53,8 +53,9 @@ class Channel:
         try:
             await self._socket.send(message)
         except SocketLostError:
-            self._end()
-            raise
+            if self._open:  # else it was told already
+                self._end()
+                raise
 
     async def put(self, message: Message | None) -> None:
         """See `Receiver`."""
@@ -192,17 +193,17 @@ class Session:
         finally:
             socket.end_call(number, call)
 
-    async def channel(self, path: str, parameter: Message, deliver: Callable[[Any], None]) -> tuple[Channel, bool]:
-        """A started channel, and whether its websocket was opened just now. Raises `SocketLostError`."""
+    async def channel(self, path: str, parameter: Message, deliver: Callable[[Any], None]) -> Channel:
+        """A started channel. Raises `SocketLostError`."""
         namespace, _, endpoint = path.partition("/")
-        socket, fresh = await self.socket(namespace)
+        socket, _ = await self.socket(namespace)
         channel = Channel(socket, deliver)
         try:
             await channel.start(endpoint, parameter)
         except asyncio.CancelledError:  # the server may have read it already
             self.farewell(channel.cancel())
             raise
-        return channel, fresh
+        return channel
 
     # -- models and files -------------------------------------------------------------------------------------------
 
@@ -251,7 +252,7 @@ class Session:
             "loadConfigStack": config or {"layers": []},
             "loadTtlMs": max(1, round(1000 * (self._ttl if ttl is None else ttl))),
         }
-        channel, _ = await self.channel(f"{namespace}/getOrLoad", parameter, messages.put_nowait)
+        channel = await self.channel(f"{namespace}/getOrLoad", parameter, messages.put_nowait)
         try:
             while isinstance(message := await messages.get(), Mapping):
                 if message.get("type") in _LAST:
