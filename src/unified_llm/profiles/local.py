@@ -217,4 +217,21 @@ LOCAL: tuple[Profile, ...] = (
         think_tags=True,
         eof_ends_stream=True,
     ),
+    # Its native dialect (/lollms_generate), on demand: a prompt, and bare text.
+    Profile(
+        "lollms-generate",
+        unsupported=frozenset(
+            {
+                "min_p", "presence_penalty", "frequency_penalty", "stop_sequences", "logprobs", "user", "effort",
+                "thinking", "parallel_tool_calls",
+            }
+        ),
+        stream_usage=False,
+        tools=False,
+        structured="prompt",
+        json_object=False,
+        image_urls=False,
+        think_tags=True,
+        eof_ends_stream=True,
+    ),
 )  # fmt: skip

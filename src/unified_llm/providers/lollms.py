@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 from unified_llm import _json
+from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, unusable_body
 from unified_llm.codecs.lollms import LollmsChatCodec, LollmsWebUIChatCodec, LollmsWebUIEmbeddingsCodec
+from unified_llm.codecs.lollms_generate import LollmsGenerateCodec
 from unified_llm.codecs.openai_models import read_models
 from unified_llm.drivers.http import HTTPDriver
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import ConfigurationError, UnifiedLLMError
 from unified_llm.profiles import Profile
 from unified_llm.providers.openai import OpenAICompatibleProvider
-from unified_llm.providers.openai_setup import auth_header
+from unified_llm.providers.openai_setup import auth_header, resolve_profile
 from unified_llm.providers.told import told
 from unified_llm.responses import ModelInfo
 from unified_llm.wire import WireCall, WireReply
@@ -29,6 +31,7 @@ class _Lollms(OpenAICompatibleProvider):
 
     serves_many_names: ClassVar[bool] = False
     _row: ClassVar[str]
+    _dialects: ClassVar[tuple[str, ...]] = ("openai", "chat")
 
     def __init__(
         self,
@@ -39,10 +42,15 @@ class _Lollms(OpenAICompatibleProvider):
         headers: Mapping[str, str] | None = None,
         transport: Literal["httpx", "aiohttp"] = "httpx",
         profile: Profile | str | None = None,
+        dialect: str = "openai",
         default_model: str | None = None,
         default_embedding_model: str | None = None,
         **driver_options: Any,
     ) -> None:
+        if dialect not in self._dialects:
+            raise ConfigurationError(
+                f"unknown dialect {dialect!r}", provider=self._row, hint=f"use one of {', '.join(self._dialects)}"
+            )
         super().__init__(
             name=self._row,
             api_key=api_key,
@@ -61,9 +69,9 @@ class _Lollms(OpenAICompatibleProvider):
         self._root = HTTPDriver(
             self.base_url.removesuffix("/v1"), headers=own, timeout=timeout, transport=transport, **driver_options
         )
-        self._settle()
+        self._settle(dialect, profile)
 
-    def _settle(self) -> None:
+    def _settle(self, dialect: str, profile: Profile | str | None) -> None:
         """What one of the two does otherwise."""
 
     def _read(self, reply: WireReply, read: Callable[[Any], _Answer | None], what: str) -> _Answer:
@@ -153,21 +161,28 @@ class LollmsWebUIProvider(_Lollms):
 
     Args:
         base_url: ``http://127.0.0.1:9600`` by default, with or without ``/v1``; else LOLLMS_WEBUI_BASE_URL.
+        dialect: "openai" (``/v1/chat/completions``), or "native" (``/lollms_generate``), which takes images, a seed,
+            ``top_k`` and ``top_p``, and in streams the model that is asked for; it tells no usage.
 
     The other arguments are those of `OpenAICompatibleProvider`.
 
-    It answers with the model of its settings, whatever a request says; `list_models` tells which one that is.
+    In the OpenAI dialect it answers with the model of its settings, whatever a request says; `list_models` tells which
+    one that is.
     """
 
     _row = "lollms-webui"
 
+    _dialects = ("openai", "chat", "native")
     _chats: LollmsWebUIChatCodec
 
-    def _settle(self) -> None:
+    def _settle(self, dialect: str, profile: Profile | str | None) -> None:
         self.driver = self._root
         self.base_url = self._root.base_url
         self._chats = LollmsWebUIChatCodec(self._secrets)
         self.chat_codec = self._chats
+        if dialect == "native":
+            self.context = CodecContext(self.name, resolve_profile(profile or "lollms-generate", self.name))
+            self.chat_codec = LollmsGenerateCodec(self._secrets)
         self.embed_codec = LollmsWebUIEmbeddingsCodec(self._secrets)
 
     def list_models(self) -> list[ModelInfo]:

@@ -5,9 +5,10 @@
         UnifiedLLM(provider="ollama", base_url=double.url, model="tiny").chat("Hi")
         assert double.requests[0].body["messages"] == [...]
 
-Without a script it obeys a schema and echoes everything else. `Model` says what a model can: tools, thinking or a
-window that it does not have are refused in the server's words. `old` leaves out what older servers do not send: ids of
-calls, capabilities and context lengths in the list. `pulls` are the lines of the next downloads.
+Without a script it obeys a schema, calls its first tool when a text says "the tool", and echoes everything else.
+`Model` says what a model can: tools, thinking or a window that it does not have are refused in the server's words.
+`old` leaves out what older servers do not send: ids of calls, capabilities and context lengths in the list. `pulls` are
+the lines of the next downloads.
 """
 
 from __future__ import annotations
@@ -192,6 +193,9 @@ class OllamaDouble:
         if body.get("format") == "json":
             return Say('{"answer": "text"}')
         spoken = [m["content"] for m in body["messages"] if m["role"] in ("user", "tool")]
+        if body.get("tools") and body["messages"][-1]["role"] == "user" and "the tool" in spoken[-1]:
+            function = body["tools"][0]["function"]
+            return Say(calls=[Call(function["name"], value_for(function["parameters"]))])
         return Say(f"Echo: {spoken[-1] if spoken else ''}", reasoning="Thinking." if body.get("think") else None)
 
     def _calls(self, say: Say) -> list[dict[str, Any]]:

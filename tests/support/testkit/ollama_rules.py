@@ -35,7 +35,11 @@ _OPTIONS = {
 }  # fmt: skip
 _PROPERTY = {"type", "description", "enum", "items", "properties", "required", "anyOf"}
 # Words of JSON Schema that only narrow a type: the server forgets them, and the model loses little.
-_HARMLESS = {"title", "default", "additionalProperties", "format", "minimum", "maximum", "minLength", "maxLength"}
+_HARMLESS = {
+    "title", "default", "examples", "additionalProperties", "format", "pattern", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems",
+    "uniqueItems",
+}  # fmt: skip
 _LEVELS = ("low", "medium", "high", "max")
 
 
