@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +19,7 @@ import pytest
 
 from testkit.lmstudio_ws_double import LMStudioDouble, Say
 from unified_llm import APIConnectionError, APITimeoutError, LMStudioProvider, StreamInterruptedError, UnifiedLLM
+from unified_llm.cache import MemoryCache
 from unified_llm.stream import TextDelta
 
 LIMIT = 0.5
@@ -52,6 +59,65 @@ def test_breaking_out_of_the_loop_stops_the_prediction(studio: LMStudioDouble) -
             if isinstance(event, TextDelta):
                 break
         assert studio.predictions[0].cancelled.wait(LIMIT)
+
+
+def test_an_error_in_the_loop_stops_the_prediction(studio: LMStudioDouble) -> None:
+    studio.script(LONG)
+
+    def consume(llm: UnifiedLLM) -> None:
+        with llm.stream("x") as stream:
+            for event in stream:
+                if isinstance(event, TextDelta):
+                    raise KeyError("mine")
+
+    with client(studio) as llm:
+        with pytest.raises(KeyError):
+            consume(llm)
+        assert studio.predictions[0].cancelled.wait(LIMIT)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_stops_the_prediction(studio: LMStudioDouble) -> None:
+    code = """
+        import sys
+        from unified_llm import UnifiedLLM
+        llm = UnifiedLLM(provider="lmstudio", base_url=sys.argv[1], model="tiny", max_retries=0)
+        try:
+            for event in llm.stream("x"):
+                print(event.type, flush=True)
+        except KeyboardInterrupt:
+            print("stopped", flush=True)
+            sys.stdin.read()   # stay alive: the prediction must be stopped by us, not by the end of the process
+    """
+    studio.script(LONG)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), studio.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        while process.stdout.readline().strip() not in ("text_delta", ""):
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopped\n"
+        assert studio.predictions[0].cancelled.wait(LIMIT)
+    finally:
+        process.communicate("", timeout=10)
+
+
+def test_a_process_that_ends_without_closing_prints_nothing(studio: LMStudioDouble) -> None:
+    code = """
+        import asyncio, sys
+        from unified_llm import UnifiedLLM
+        llm = UnifiedLLM(provider="lmstudio", base_url=sys.argv[1], model="tiny")
+        print(llm.chat("x"))
+        asyncio.run(llm.chat_async("y"))
+    """
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(code), studio.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Echo: x\n", "")
 
 
 async def test_dropping_an_async_stream_stops_the_prediction(studio: LMStudioDouble) -> None:
@@ -121,6 +187,30 @@ async def test_silence_for_longer_than_the_timeout_is_an_error_and_stops_the_pre
         await llm.chat_async("x")
     assert await asyncio.to_thread(studio.predictions[1].cancelled.wait, LIMIT)
     await llm.aclose()
+
+
+async def test_silence_before_the_first_token_has_a_limit_of_its_own(studio: LMStudioDouble) -> None:
+    studio.script(*[Say("slow", then="hang", after=0)] * 2)
+    llm = client(studio)
+    with pytest.raises(APITimeoutError, match="first token"):
+        list(llm.stream("x", first_token_timeout=0.2))
+    with pytest.raises(APITimeoutError, match="first token"):
+        async for _ in llm.stream_async("x", first_token_timeout=0.2):
+            pass
+    assert all([await asyncio.to_thread(p.cancelled.wait, LIMIT) for p in studio.predictions])
+    assert llm.chat("x") == "Echo: x"
+    await llm.aclose()
+
+
+async def test_connecting_has_a_limit_of_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection and says nothing
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        llm = UnifiedLLM(provider="lmstudio", base_url=url, model="m", transport="sdk", max_retries=0)
+        with pytest.raises(APITimeoutError, match="connect timeout"):
+            await asyncio.to_thread(llm.chat, "x", connect_timeout=0.2)
+        with pytest.raises(APITimeoutError, match="connect timeout"):
+            await llm.chat_async("x", connect_timeout=0.2)
+        await llm.aclose()
 
 
 # -- connections that end ---------------------------------------------------------------------------------------------
@@ -250,3 +340,17 @@ def test_a_client_that_is_forgotten_leaves_no_thread_behind(studio: LMStudioDoub
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_in_the_cache_asks_nobody(studio: LMStudioDouble, stream: bool) -> None:
+    with client(studio, cache=MemoryCache()) as llm:
+        for _ in range(2):
+            if stream:
+                with llm.stream("x") as answer:
+                    response = answer.get_response()
+            else:
+                response = llm.chat("x")
+            assert response == "Echo: x"
+        assert response.cached
+    assert len(studio.predictions) == 1

@@ -13,7 +13,7 @@ from typing import Any
 from unified_llm.drivers.http import PROGRESS_SECONDS
 from unified_llm.drivers.lmstudio_replies import LMStudioAsyncReply, LMStudioReply
 from unified_llm.drivers.lmstudio_run import Run
-from unified_llm.drivers.lmstudio_sdk import auth_message, load_sdk
+from unified_llm.drivers.lmstudio_sdk import CONNECT_SECONDS, auth_message, load_sdk
 from unified_llm.drivers.lmstudio_session import DEFAULT_TTL, Session, soon
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.wire import WireCall, WireReply
@@ -57,8 +57,14 @@ class LMStudioDriver:
             self._sdk = load_sdk()
         return Session(self._sdk, self._netloc, auth_message(self._token), self._ttl)
 
-    def _limit(self, call: WireCall) -> float:
-        return self._timeout if call.timeout is None else call.timeout
+    def _limits(self, call: WireCall) -> tuple[float, float]:
+        """Seconds of silence that are allowed: later on, and before anything came."""
+        seconds = self._timeout if call.timeout is None else call.timeout
+        return seconds, seconds if call.first is None else call.first
+
+    def _run(self, session: Session, call: WireCall, deliver: Callable[[Any], None]) -> Run:
+        connect = min(self._limits(call)[0], CONNECT_SECONDS) if call.connect is None else call.connect
+        return Run(session, call, deliver, connect)
 
     # -- sync -------------------------------------------------------------------------------------------------------
 
@@ -72,10 +78,9 @@ class LMStudioDriver:
 
         def begin(deliver: Callable[[Any], None]) -> Callable[[], None]:
             thread = self._running_thread()
-            run = Run(thread.session, call, deliver)
-            return thread.start(run)
+            return thread.start(self._run(thread.session, call, deliver))
 
-        return LMStudioReply(begin, self._limit(call))
+        return LMStudioReply(begin, *self._limits(call))
 
     def _running_thread(self) -> _LoopThread:
         with self._lock:
@@ -96,9 +101,9 @@ class LMStudioDriver:
         async def begin(deliver: Callable[[Any], None]) -> Run:
             if self._sdk is None:
                 self._sdk = await asyncio.to_thread(load_sdk)
-            return Run(self._sessions.get(), call, deliver)
+            return self._run(self._sessions.get(), call, deliver)
 
-        return LMStudioAsyncReply(begin, self._limit(call))
+        return LMStudioAsyncReply(begin, *self._limits(call))
 
     # -- life -------------------------------------------------------------------------------------------------------
 

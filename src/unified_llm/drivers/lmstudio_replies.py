@@ -35,9 +35,11 @@ class LMStudioReply:
         self,
         begin: Callable[[Callable[[Any], None]], Callable[[], None]],
         seconds: float,
+        first: float,
     ) -> None:
         self._begin = begin
         self._seconds = seconds
+        self._first = first
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stop: Callable[[], None] | None = None
         self._ended = False
@@ -53,12 +55,12 @@ class LMStudioReply:
             self._stop()
 
     def __iter__(self) -> Iterator[bytes]:
-        inbox, began = self._inbox, False
+        inbox, began, limit = self._inbox, False, self._first
         while True:
             try:
-                item = inbox.get(timeout=self._seconds)
+                item = inbox.get(timeout=limit)
             except queue.Empty:
-                raise timed_out(self._seconds, began) from None
+                raise timed_out(limit, began) from None
             pieces = []
             while type(item) is bytes:
                 pieces.append(item)
@@ -66,7 +68,7 @@ class LMStudioReply:
                     break
                 item = inbox.get()
             if pieces:
-                began = True
+                began, limit = True, self._seconds
                 yield b"".join(pieces)
             if type(item) is not bytes:
                 self._ended = True
@@ -82,12 +84,12 @@ class LMStudioReply:
 class _Inbox:
     """What was delivered, waited for by one task. One timer watches all of its waits: setting one for each is dear."""
 
-    __slots__ = ("_items", "_loop", "_seconds", "_since", "_timer", "_waiter")
+    __slots__ = ("_items", "_loop", "_since", "_timer", "_waiter", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self._items: deque[Any] = deque()
         self._loop = asyncio.get_running_loop()
-        self._seconds = seconds
+        self.seconds = seconds
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -104,7 +106,7 @@ class _Inbox:
             self._waiter = self._loop.create_future()
             self._since = self._loop.time()
             if self._timer is None:
-                self._timer = self._loop.call_later(self._seconds, self._look)
+                self._timer = self._loop.call_later(self.seconds, self._look)
             try:
                 await self._waiter
             finally:
@@ -116,7 +118,7 @@ class _Inbox:
         waiter = self._waiter
         if waiter is None or waiter.done():  # the next wait sets a timer again
             return
-        rest = self._since + self._seconds - self._loop.time()
+        rest = self._since + self.seconds - self._loop.time()
         if rest > 0:
             self._timer = self._loop.call_later(rest, self._look)
         else:
@@ -135,15 +137,16 @@ class LMStudioAsyncReply:
     status = 200
     headers: Mapping[str, str] = {}
 
-    def __init__(self, begin: Callable[[Callable[[Any], None]], Awaitable[Run]], seconds: float) -> None:
+    def __init__(self, begin: Callable[[Callable[[Any], None]], Awaitable[Run]], seconds: float, first: float) -> None:
         self._begin = begin
         self._seconds = seconds
+        self._first = first
         self._run: Run | None = None
         self._starting: asyncio.Task[None] | None = None
         self._ended = False
 
     async def __aenter__(self) -> Self:
-        self._inbox = _Inbox(self._seconds)
+        self._inbox = _Inbox(self._first)
         self._run = await self._begin(self._inbox.put)
         self._starting = asyncio.create_task(self._run.start())
         return self
@@ -168,12 +171,12 @@ class LMStudioAsyncReply:
             try:
                 items = await inbox.get()
             except TimeoutError:
-                raise timed_out(self._seconds, began) from None
+                raise timed_out(inbox.seconds, began) from None
             pieces = []
             while items and type(items[0]) is bytes:
                 pieces.append(items.popleft())
             if pieces:
-                began = True
+                began, inbox.seconds = True, self._seconds
                 yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
             elif items:
                 self._ended = True

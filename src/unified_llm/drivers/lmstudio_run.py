@@ -9,7 +9,7 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.lmstudio_encode import RPC
 from unified_llm.codecs.lmstudio_errors import GONE_MODEL, error_code
-from unified_llm.drivers.lmstudio_sdk import LinkRefusedError, SocketLostError
+from unified_llm.drivers.lmstudio_sdk import CONNECT_SECONDS, LinkRefusedError, SocketLostError
 from unified_llm.drivers.lmstudio_session import Channel, RefusalError, Session, line, lost, soon
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.wire import WireCall
@@ -24,8 +24,11 @@ class Run:
     out to be dead, and for a kept model that was unloaded meanwhile. Later failures are final.
     """
 
-    def __init__(self, session: Session, call: WireCall, deliver: Callable[[Any], None]) -> None:
+    def __init__(
+        self, session: Session, call: WireCall, deliver: Callable[[Any], None], connect: float = CONNECT_SECONDS
+    ) -> None:
         self._session = session
+        self._connect = connect
         self._call = call
         self._order: Mapping[str, Any] = _json.loads(call.body or b"{}")
         self._deliver = deliver
@@ -68,26 +71,26 @@ class Run:
     # -- steps ------------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
+        namespace = self._call.path.partition("/")[0]
+        # First of all: a new websocket forgets what the server of the old one knew.
+        self._kept_socket = not await self._session.connect(namespace, self._connect)
         if self._call.method == RPC:
-            result = await self._remote_call()
+            result = await self._remote_call(namespace)
             self._deliver(line({"result": result}))
             self._deliver(None)
             return
         path, model = self._call.path, self._order.get("model")
         if path.endswith("/getOrLoad"):
-            await self._load_only()
+            await self._load_only(namespace)
             return
-        namespace = path.partition("/")[0]
-        _, fresh = await self._session.socket(namespace)  # first: a new one forgets models and files of the old one
-        self._kept_socket = not fresh
         self._kept_model = model is not None and self._session.knows(namespace, model)
         parameter = await self._parameter(namespace)
         self._channel = await self._session.channel(path, parameter, self._on_message)
         if self._stopped:
             await self._channel.cancel()
 
-    async def _remote_call(self) -> Any:
-        namespace, model = self._call.path.partition("/")[0], self._order.get("model")
+    async def _remote_call(self, namespace: str) -> Any:
+        model = self._order.get("model")
         known = model is not None and self._session.knows(namespace, model)
         try:
             return await self._session.call(self._call.path, await self._parameter(namespace))
@@ -97,10 +100,10 @@ class Run:
         self._session.forget(str(model))
         return await self._session.call(self._call.path, await self._parameter(namespace))
 
-    async def _load_only(self) -> None:
+    async def _load_only(self, namespace: str) -> None:
         order = self._order
         info = await self._session.load(
-            self._call.path.partition("/")[0],
+            namespace,
             order["model"],
             lambda message: self._deliver(line(message)),
             ttl=order.get("ttl"),

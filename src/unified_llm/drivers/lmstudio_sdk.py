@@ -18,10 +18,28 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from unified_llm._optional import require
-from unified_llm.errors import APIConnectionError, AuthenticationError, ConfigurationError, redact
+from unified_llm.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    UnifiedLLMError,
+    redact,
+)
 
-__all__ = ["LinkRefusedError", "Receiver", "Socket", "SocketLostError", "TokenRefusedError", "auth_message", "load_sdk"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "LinkRefusedError",
+    "Receiver",
+    "Socket",
+    "SocketLostError",
+    "TokenRefusedError",
+    "auth_message",
+    "connect_timed_out",
+    "load_sdk",
+]
 
+CONNECT_SECONDS = 10.0
 _TOKEN = re.compile(r"sk-lm-([A-Za-z0-9]{8}):([A-Za-z0-9]{20})")
 
 
@@ -43,6 +61,15 @@ class Receiver(Protocol):
     async def put(self, message: Mapping[str, Any] | None) -> None:
         """Take one message; None means that the websocket ended."""
         ...
+
+
+def connect_timed_out(where: str, seconds: float | None = None) -> APITimeoutError:
+    """The error for a connection that did not come about."""
+    within = f" within {seconds:g} s" if seconds is not None else ""
+    return APITimeoutError(
+        f"no connection to LM Studio at {where}{within} (connect timeout)",
+        hint="check the address and the network; a firewall that drops packets looks like this",
+    )
 
 
 def auth_message(token: str | None) -> dict[str, Any]:
@@ -134,8 +161,10 @@ class Socket:
         if handler._ws is None:
             raise self._not_connected(handler._connection_failure)
 
-    def _not_connected(self, failure: BaseException | None) -> APIConnectionError:
+    def _not_connected(self, failure: BaseException | None) -> UnifiedLLMError:
         kind = type(failure).__name__
+        if kind == "ConnectTimeout":
+            return connect_timed_out(self._url)
         if kind == "WebSocketUpgradeError":  # of httpx-ws: an answer, and it was no
             return LinkRefusedError(
                 f"{self._url} is no websocket API of LM Studio",

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from unified_llm import _json
-from unified_llm.drivers.lmstudio_sdk import Socket, SocketLostError
+from unified_llm.drivers.lmstudio_sdk import Socket, SocketLostError, connect_timed_out
 from unified_llm.errors import StreamInterruptedError
 
 __all__ = ["DEFAULT_TTL", "Channel", "RefusalError", "Session", "line", "lost", "soon"]
@@ -154,6 +154,18 @@ class Session:
             await opened.connect()
             self._sockets[namespace] = opened
             return opened, True
+
+    async def connect(self, namespace: str, seconds: float) -> bool:
+        """See that there is a websocket of `namespace`; whether it was opened just now.
+
+        Raises:
+            APITimeoutError: that took longer than `seconds`.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return (await self.socket(namespace))[1]
+        except TimeoutError as exc:
+            raise connect_timed_out(self._netloc, seconds) from exc
 
     def farewell(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work`, which stops something at the server, in a task of its own; closing waits for it."""
