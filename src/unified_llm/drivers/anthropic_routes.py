@@ -88,6 +88,8 @@ def pipeline(httpx2: Any, client: Any, stream_class: Any, *, platform: str = "an
             options["timeout"] = timeout_of(httpx2, call.timeout)
         if call.method == "GET":
             return client.get(call.path, cast_to=httpx2.Response, options=options)
+        if call.method == "DELETE":
+            return client.delete(call.path, cast_to=httpx2.Response, options=options)
         extra = {"stream": True, "stream_cls": stream_class} if stream else {}
         if platform != "anthropic":
             body = _json.loads(call.body or b"{}")

@@ -21,7 +21,9 @@ from unified_llm.errors import ConfigurationError, InvalidRequestError, UnifiedL
 from unified_llm.messages import Thinking
 from unified_llm.profiles import PROFILES
 from unified_llm.providers.base import WireProvider
+from unified_llm.providers.claude_batches import Batches
 from unified_llm.providers.claude_credentials import ClaudeCredential, find_claude_credential
+from unified_llm.providers.claude_files import Files
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings
@@ -94,6 +96,8 @@ class ClaudeProvider(WireProvider):
         driver = self._driver(credential, timeout, dict(headers or {}), dict(sdk_options or {}))
         self._codec = AnthropicMessages(secrets=secrets)
         super().__init__(context=context, driver=driver, chat=self._codec, models=AnthropicModels())
+        self.batches = Batches(self, self._codec)
+        self.files = Files(self)
         self._codec_without_thinking = AnthropicMessages(replay_thinking=False, secrets=secrets)
         self._without_thinking = WireProvider(context=context, driver=driver, chat=self._codec_without_thinking)
 

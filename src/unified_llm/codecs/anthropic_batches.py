@@ -1,0 +1,148 @@
+"""``/v1/messages/batches``: many requests at half the price, answered within a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from urllib.parse import quote, urlsplit
+
+from unified_llm import _json
+from unified_llm.codecs.anthropic_messages import AnthropicMessages
+from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.errors import error_from_body, unusable_body
+from unified_llm.errors import APIError, InvalidRequestError, UnifiedLLMError
+from unified_llm.requests import ChatRequest
+from unified_llm.responses import ChatResponse
+from unified_llm.wire import WireCall, WireReply
+
+__all__ = ["Batch", "BatchCodec"]
+
+PATH: Final = "v1/messages/batches"
+HEADERS: Final = (("anthropic-version", "2026-10-21"),)
+Status = Literal["in_progress", "canceling", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the API sees it. Times are texts in ISO 8601.
+
+    Attributes:
+        counts: how many requests are processing, succeeded, errored, canceled, expired.
+        raw: the API's own description.
+    """
+
+    id: str
+    status: Status
+    counts: Mapping[str, int] = field(default_factory=dict)
+    created_at: str | None = None
+    expires_at: str | None = None
+    ended_at: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the results are there."""
+        return self.status == "ended"
+
+
+class BatchCodec:
+    """Requests to batches and back. `messages` encodes the single requests."""
+
+    def __init__(self, messages: AnthropicMessages) -> None:
+        self._messages = messages
+
+    def create(self, requests: Mapping[str, ChatRequest], context: CodecContext) -> WireCall:
+        """The call that starts a batch. Raises `InvalidRequestError` for requests that cannot be together."""
+        if not requests:
+            raise InvalidRequestError("a batch needs at least one request", hint="create({'first': 'Hello'})")
+        calls = {name: self._messages.encode(request, context) for name, request in requests.items()}
+        headers = {call.headers for call in calls.values()}
+        if len(headers) > 1:
+            raise InvalidRequestError(
+                "the requests of one batch need the same headers, and these differ",
+                hint="sampling options and betas change them: put such requests into batches of their own",
+            )
+        rows = [{"custom_id": name, "params": _json.loads(call.body or b"")} for name, call in calls.items()]
+        adjustments = tuple(dict.fromkeys(a for call in calls.values() for a in call.adjustments))
+        return WireCall(PATH, _json.dumps({"requests": rows}), headers=headers.pop(), adjustments=adjustments)
+
+    def one(self, batch_id: str, *, cancel: bool = False) -> WireCall:
+        """The call that looks at a batch, or cancels it."""
+        path = f"{PATH}/{quote(batch_id, safe='')}"
+        return WireCall(f"{path}/cancel", b"{}", headers=HEADERS) if cancel else WireCall(path, None, "GET", HEADERS)
+
+    def page(self, after: str | None = None) -> WireCall:
+        """The call that lists batches, newest first."""
+        more = f"&after_id={quote(after, safe='')}" if after else ""
+        return WireCall(f"{PATH}?limit=100{more}", None, "GET", HEADERS)
+
+    def results(self, batch: Batch) -> WireCall:
+        """The call that reads the results, a line each. Raises `InvalidRequestError` before there are any."""
+        url = batch.raw.get("results_url")
+        if not batch.ended or not isinstance(url, str):
+            raise InvalidRequestError(
+                f"batch {batch.id} has no results yet: it is {batch.status}", hint="wait(batch_id) waits for its end"
+            )
+        # The address is the API's own word; only its path is used, so that no other host gets the key.
+        return WireCall(urlsplit(url).path.lstrip("/"), None, "GET", HEADERS, stream=True)
+
+    def decode(self, reply: WireReply, context: CodecContext) -> Batch:
+        """A batch."""
+        return self._batch(_object(reply, context), reply, context)
+
+    def decode_page(self, reply: WireReply, context: CodecContext) -> tuple[list[Batch], str | None]:
+        """The batches of a page, and where the next one begins."""
+        value = _object(reply, context)
+        rows = value.get("data")
+        batches = [self._batch(row, reply, context) for row in rows] if isinstance(rows, list) else []
+        return batches, value.get("last_id") if value.get("has_more") else None
+
+    def _batch(self, value: Any, reply: WireReply, context: CodecContext) -> Batch:
+        status = value.get("processing_status") if isinstance(value, dict) else None
+        if status not in ("in_progress", "canceling", "ended") or not isinstance(value.get("id"), str):
+            raise _unusable(reply, context, "no description of a batch")
+        return Batch(
+            value["id"],
+            status,
+            dict(value.get("request_counts") or {}),
+            value.get("created_at"),
+            value.get("expires_at"),
+            value.get("ended_at"),
+            value,
+        )
+
+    def result(
+        self, line: bytes, requests: Mapping[str, ChatRequest], context: CodecContext
+    ) -> tuple[str, ChatResponse | UnifiedLLMError]:
+        """The name of one request, and what came of it. `requests` tells what was asked, as far as it is known."""
+        value = _json.loads(line)
+        name, result = str(value["custom_id"]), value["result"]
+        kind = result.get("type")
+        if kind == "succeeded":
+            message = result["message"]
+            asked = requests.get(name) or ChatRequest(str(message.get("model") or ""), ())
+            reply = WireReply(200, {}, _json.dumps(message))
+            return name, self._messages.decode(reply, asked, context)
+        if kind == "errored":
+            return name, error_from_body(result.get("error"), provider=context.provider, status=None, headers={})
+        return name, APIError(
+            f"the request {name!r} was not answered: {kind}",
+            provider=context.provider,
+            code=kind,
+            hint="put it into another batch",
+        )
+
+
+def _object(reply: WireReply, context: CodecContext) -> dict[str, Any]:
+    try:
+        value = _json.loads(reply.body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise _unusable(reply, context, "no JSON object")
+    return value
+
+
+def _unusable(reply: WireReply, context: CodecContext, why: str) -> UnifiedLLMError:
+    return unusable_body(reply.status, reply.headers, reply.body, provider=context.provider, why=why)
