@@ -49,6 +49,8 @@ def provider(double: OllamaDouble) -> Iterator[OllamaProvider]:
     found.close()
 
 
+LOOK = {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
+
 # -- chats ------------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +130,29 @@ def test_an_old_server_without_call_ids_is_understood(double: OllamaDouble, llm:
     assert len({c.id for c in calls}) == 2
 
 
+@pytest.mark.parametrize("options", [{"thinking": True}, {"effort": "low"}, {"thinking": 2000, "effort": "high"}])
+async def test_a_model_that_cannot_think_is_asked_without_and_the_drop_recorded(
+    double: OllamaDouble, llm: UnifiedLLM, options: dict[str, Any]
+) -> None:
+    llm.chat("x", model="ollama:plain:1b")  # a stream that was taken before proves nothing about this one
+    list(llm.stream("x", model="ollama:plain:1b"))
+    with llm.stream("x", model="ollama:plain:1b", **options) as stream:
+        first = stream.get_response()
+    refused = len(double.chats)
+    later = [
+        llm.chat("x", model="ollama:plain:1b", **options),
+        await llm.chat_async("x", model="ollama:plain:1b", **options),
+    ]
+    for answer in (first, *later):
+        assert str(answer) == "Echo: x"
+        assert {(a.kind, a.what) for a in answer.adjustments} == {("dropped", name) for name in options}
+    assert len(double.chats) == refused + 2  # learned once
+    assert llm.chat("x", thinking=True).reasoning  # only that model
+    off = llm.chat("x", model="ollama:plain:1b", thinking=False)
+    assert (double.chats[-1]["think"], off.adjustments) == (False, ())
+    await llm.aclose()
+
+
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +161,14 @@ def test_an_old_server_without_call_ids_is_understood(double: OllamaDouble, llm:
     ("options", "fault", "error", "hint"),
     [
         ({"model": "ollama:nothing"}, None, ModelNotFoundError, "models pull ollama:"),
-        ({"model": "ollama:plain:1b", "thinking": True}, None, UnsupportedOptionError, "leave that option"),
+        (
+            {"model": "ollama:plain:1b", "thinking": True, "on_unsupported": "error"},
+            None,
+            UnsupportedOptionError,
+            "leave that option",
+        ),
+        ({"model": "ollama:plain:1b", "tools": [LOOK]}, None, UnsupportedOptionError, "leave that option"),
+        ({}, Fail(401, b""), AuthenticationError, "ollama signin"),
         ({"provider_options": {"ollama": {"num_ctx": 5}}}, None, ContextLengthError, "num_ctx"),
         ({}, Fail(503, {"error": "server busy, please try again."}), OverloadedError, ""),
         ({}, Fail(500, {"error": "model requires more system memory (9 GiB) than"}), ServerError, "smaller"),
@@ -433,5 +465,7 @@ def test_the_responses_api_is_another() -> None:
 def test_options_that_cannot_be_sent_are_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="num_ctx"):
         OllamaProvider(dialect="openai", num_ctx=4096)
+    with pytest.raises(ConfigurationError, match="positive number"):
+        OllamaProvider(num_ctx="8k")  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ConfigurationError, match="unknown dialect"):
         OllamaProvider(dialect="anthropic")  # type: ignore[arg-type]  # that is the point

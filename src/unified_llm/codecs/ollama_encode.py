@@ -128,6 +128,8 @@ def _think(config: ModelConfig, draft: OllamaDraft) -> bool | str | None:
     thinking, effort, levels = config.thinking, config.effort, draft.profile.efforts
     if thinking is None and effort is None:
         return None
+    if draft.thinks and not _takes_thinking(config, draft):
+        return None
     if not draft.thinks or (thinking is not None and not thinking):
         if "none" in levels:
             return False
@@ -143,6 +145,13 @@ def _think(config: ModelConfig, draft: OllamaDraft) -> bool | str | None:
         draft.change("effort", f"{draft.provider} does not know {effort!r}: {level!r} is sent")
         return level
     return effort
+
+
+def _takes_thinking(config: ModelConfig, draft: OllamaDraft) -> bool:
+    """Whether the model can think at all, as far as it is known; else what was asked for is recorded as dropped."""
+    asked = [name for name in ("thinking", "effort") if getattr(config, name) is not None]
+    taken = [draft.takes(name) for name in asked]  # each is recorded
+    return all(taken)
 
 
 def _put_format(body: Body, wanted: ResponseFormat, draft: OllamaDraft) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -22,13 +24,14 @@ from unified_llm.codecs.ollama_models import (
     with_shown,
 )
 from unified_llm.drivers.http import HTTPDriver
-from unified_llm.errors import ConfigurationError, UnifiedLLMError
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnifiedLLMError
 from unified_llm.local_models import PullProgress
-from unified_llm.profiles import Profile
+from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.ollama_pull import PullReader
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_setup import auth_header, resolve_profile
 from unified_llm.providers.told import told
+from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ModelInfo
 from unified_llm.wire import WireCall, WireReply
 
@@ -104,6 +107,23 @@ class OllamaProvider(OpenAICompatibleProvider):
             self.context = CodecContext(self.name, known)
             self.chat_codec = self._errors
             self.embed_codec = OllamaEmbeddingsCodec(self._secrets, defaults)
+
+    # -- learning ---------------------------------------------------------------------------------------------------
+
+    def _learn(self, error: InvalidRequestError, request: ChatRequest | EmbedRequest) -> bool:
+        """A model that cannot think refuses to be asked for it: it is asked without, and the drop recorded."""
+        if "does not support thinking" not in error.message or self.driver is not self._native:
+            return super()._learn(error, request)
+        if request.config.on_unsupported == "error":
+            return False
+        pattern = f"^{re.escape(request.model.lower())}$"
+        rule = ModelRule(pattern, unsupported=frozenset({"thinking", "effort"}))
+        self.context = replace(self.context, profile=self.context.profile.with_rule(rule))
+        return True
+
+    def _kind_of(self, request: ChatRequest) -> tuple[str, bool]:
+        config = request.config
+        return request.model, config.thinking is not None or config.effort is not None
 
     # -- models -----------------------------------------------------------------------------------------------------
 
@@ -333,6 +353,10 @@ def _defaults(dialect: str, num_ctx: int | None, keep_alive: KeepAlive | None) -
         defaults["keep_alive"] = keep_alive
     if num_ctx is not None:
         defaults["options"] = {"num_ctx": num_ctx}
+    if num_ctx is not None and (isinstance(num_ctx, bool) or not isinstance(num_ctx, int) or num_ctx < 1):
+        raise ConfigurationError(
+            f"num_ctx must be a positive number of tokens, not {num_ctx!r}", provider="ollama", hint="num_ctx=16384"
+        )
     if defaults and dialect != "native":
         raise ConfigurationError(
             "num_ctx and keep_alive cannot be sent to Ollama's OpenAI endpoints",
