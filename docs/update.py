@@ -1,4 +1,4 @@
-"""Writes the generated parts of the pages: the table of providers and the tree of errors, from the code itself.
+"""Writes the generated parts of the pages: the tables of providers and the tree of errors, from the code itself.
 
 python docs/update.py            rewrites what is out of date
 python docs/update.py --check    changes nothing; fails when something is (the tests do this)
@@ -15,6 +15,8 @@ import unified_llm.errors
 from unified_llm import PROVIDER_CONFIGS, ProviderConfig
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+from support import proof_list, support_table  # noqa: E402  # its folder is no package
 
 
 def provider_table() -> str:
@@ -45,6 +47,7 @@ def error_tree() -> str:
 GENERATED: dict[str, dict[str, Callable[[], str]]] = {
     "providers.md": {"providers": provider_table},
     "errors.md": {"errors": error_tree},
+    "support.md": {"support": support_table, "proofs": proof_list},
 }
 
 

@@ -101,6 +101,7 @@ class Profile:
         responses_status: whether an answer that was cut is called ``incomplete``.
 
     Embeddings
+        embeddings: whether there are any: "yes", "no" or "unknown".
         embedding_base64, embedding_dimensions: whether ``encoding_format: base64`` and ``dimensions`` are honoured.
         embedding_batch: most texts per call.
 
@@ -166,6 +167,7 @@ class Profile:
     responses_format: bool = True
     responses_status: bool = True
 
+    embeddings: Literal["yes", "no", "unknown"] = "unknown"
     embedding_base64: bool = True
     embedding_dimensions: bool = True
     embedding_batch: int = 2048

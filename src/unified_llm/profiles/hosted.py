@@ -40,6 +40,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://developers.openai.com/api/reference/resources/chat
     Profile(
         "openai",
+        embeddings="yes",
         max_tokens_field="max_completion_tokens",
         unsupported=_ENGINE_SAMPLING,
         thinking="effort",
@@ -54,6 +55,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (v1 API)
     Profile(
         "azure",
+        embeddings="yes",
         base_path="openai/v1",
         auth="api-key",
         lists_models=False,  # it lists models, and chats take the names of deployments
@@ -76,6 +78,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://www.scaleway.com/en/docs/generative-apis/api-cli/using-chat-api/: these answer 400
     Profile(
         "scaleway",
+        embeddings="yes",
         unsupported=frozenset({"frequency_penalty", "logprobs", "user", "top_k", "min_p"}),
         thinking="effort",
         one_system=True,
@@ -101,6 +104,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://docs.mistral.ai/api: unknown fields are 422 extra_forbidden
     Profile(
         "mistral",
+        embeddings="yes",
         seed_field="random_seed",
         unsupported=_ENGINE_SAMPLING | {"logprobs", "user"},
         thinking="effort",
@@ -123,6 +127,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://api-docs.deepseek.com/guides/thinking_mode
     Profile(
         "deepseek",
+        embeddings="no",
         unsupported=_ENGINE_SAMPLING | {"seed", "user", "parallel_tool_calls"},
         # Accepted and ignored while the model thinks, which it does by default.
         unsupported_while_thinking=frozenset({"temperature", "presence_penalty", "frequency_penalty"}),
@@ -140,6 +145,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://ai.google.dev/gemini-api/docs/openai
     Profile(
         "gemini",
+        embeddings="yes",
         unsupported=_ENGINE_SAMPLING | {"seed", "user", "parallel_tool_calls", "logprobs"},
         thinking="google",
         thinking_budget_field="extra_body.google.thinking_config.thinking_budget",

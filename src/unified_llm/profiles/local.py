@@ -23,6 +23,7 @@ LOCAL: tuple[Profile, ...] = (
     # https://github.com/ggml-org/llama.cpp/tree/master/tools/server
     Profile(
         "llamacpp",
+        embeddings="yes",
         base_path="v1",
         free=True,
         tool_choice="filter",  # an object is read as "auto", silently
@@ -45,6 +46,7 @@ LOCAL: tuple[Profile, ...] = (
     # https://lmstudio.ai/docs/developer/openai-compat; issue numbers are of lmstudio-ai/lmstudio-bug-tracker
     Profile(
         "lmstudio",
+        embeddings="yes",
         base_path="v1",
         free=True,
         tool_choice="filter",  # "Invalid tool_choice type: 'object'" (#670)
@@ -67,6 +69,7 @@ LOCAL: tuple[Profile, ...] = (
     # https://docs.ollama.com/api/chat: Ollama's own dialect, which the provider speaks unless asked otherwise
     Profile(
         "ollama-native",
+        embeddings="yes",
         free=True,
         tool_choice="none",  # there is no such field
         unsupported=frozenset({"user", "parallel_tool_calls"}),
@@ -91,6 +94,7 @@ LOCAL: tuple[Profile, ...] = (
     # https://docs.ollama.com/api/openai-compatibility: dialect="openai"
     Profile(
         "ollama",
+        embeddings="yes",
         base_path="v1",
         free=True,
         tool_choice="none",  # documented as unsupported: the field is not read
@@ -111,6 +115,7 @@ LOCAL: tuple[Profile, ...] = (
     # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     Profile(
         "vllm",
+        embeddings="yes",
         base_path="v1",
         free=True,
         thinking="template",
@@ -130,6 +135,7 @@ LOCAL: tuple[Profile, ...] = (
     # https://docs.sglang.io
     Profile(
         "sglang",
+        embeddings="yes",
         base_path="v1",
         free=True,
         thinking="template",
@@ -156,6 +162,7 @@ LOCAL: tuple[Profile, ...] = (
     # temperature only, and computes with a missing temperature.
     Profile(
         "anythingllm",
+        embeddings="yes",
         base_path="api/v1/openai",
         unsupported=frozenset(
             {
@@ -198,6 +205,7 @@ LOCAL: tuple[Profile, ...] = (
     # The predecessor of lollms: streams JSON lines without "data:" and without an end mark, and has no tools.
     Profile(
         "lollms-webui",
+        embeddings="yes",
         base_path="v1",
         unsupported=frozenset(
             {

@@ -115,7 +115,7 @@ class OpenAICompatibleProvider(WireProvider):
                 proxy=proxy,
             ),
             chat=OpenAIChatCodec(self._secrets),
-            embeddings=OpenAIEmbeddingsCodec(self._secrets),
+            embeddings=None if known.embeddings == "no" else OpenAIEmbeddingsCodec(self._secrets),
             models=OpenAIModelsCodec(self._secrets),
         )
 
