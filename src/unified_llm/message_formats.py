@@ -12,7 +12,7 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.errors import InvalidMessageError
-from unified_llm.message_keys import unsent_keys
+from unified_llm.message_keys import Unsent, unsent_keys
 from unified_llm.messages import (
     Audio,
     File,
@@ -28,6 +28,7 @@ from unified_llm.messages import (
     ToolCall,
     ToolResult,
 )
+from unified_llm.part_types import check_types
 from unified_llm.responses import Adjustment
 
 __all__ = [
@@ -156,8 +157,9 @@ def _one_message(value: object, position: int, notes: list[Adjustment]) -> Messa
         return value
     if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class costs five times as much
         try:
-            notes += [Adjustment("dropped", f"messages[{position}].{key}", why) for key, why in unsent_keys(value)]
-            return _read_message(value)
+            message, unsent = _read_message(value)
+            notes += [Adjustment("dropped", f"messages[{position}].{key}", why) for key, why in unsent]
+            return message
         except InvalidMessageError as exc:
             exc.message = f"messages[{position}]: {exc.message}"
             raise
@@ -173,11 +175,24 @@ def _one_message(value: object, position: int, notes: list[Adjustment]) -> Messa
 
 def message_from_dict(value: Mapping[str, Any]) -> Message:
     """See `Message.from_dict`."""
-    unsent_keys(value)  # raises for keys that nobody has
-    return _read_message(value)
+    return _read_message(value)[0]
 
 
-def _read_message(value: Mapping[str, Any]) -> Message:
+def _read_message(value: Mapping[str, Any]) -> tuple[Message, list[Unsent]]:
+    """The message, and what it says that no request carries."""
+    try:
+        unsent = unsent_keys(value)
+        return check_types(_message_of(value)), unsent
+    except InvalidMessageError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as exc:  # a list where a text belongs, and the like
+        raise InvalidMessageError(
+            f"something in it has the wrong type ({type(exc).__name__}: {exc})",
+            hint="messages have the shape of OpenAI's, Anthropic's, or Message.dump(); or use Message(role, content)",
+        ) from exc
+
+
+def _message_of(value: Mapping[str, Any]) -> Message:
     role = value.get("role")
     if not isinstance(role, str):
         raise InvalidMessageError("a message has no role", hint="add 'role': 'user' (or system, assistant, tool)")
@@ -335,14 +350,21 @@ def _read_file(block: Mapping[str, Any]) -> Part:
 
 
 def _read_tool_use(block: Mapping[str, Any]) -> Part:
-    return ToolCall(block["name"], block.get("input") or {}, block.get("id"))
+    name, given = block.get("name"), block.get("input") or {}
+    if not isinstance(name, str) or not name:
+        raise InvalidMessageError("a tool_use part has no name", hint="name the tool that is called")
+    if not isinstance(given, (Mapping, str)):
+        raise InvalidMessageError(f"the input of a tool_use part is {type(given).__name__}", hint="use a dictionary")
+    return ToolCall(name, given, block.get("id"))
 
 
 def _read_tool_result(block: Mapping[str, Any]) -> Part:
-    content = block.get("content")
+    content, call_id = block.get("content"), block.get("tool_use_id")
+    if not isinstance(call_id, str) or not call_id:
+        raise InvalidMessageError("a tool_result part has no tool_use_id", hint="give the id of the call it answers")
     if isinstance(content, Sequence) and not isinstance(content, str):
         content = [part for inner in content for part in parts_from_block(inner)]
-    return ToolResult(block["tool_use_id"], content, is_error=bool(block.get("is_error")))
+    return ToolResult(call_id, content, is_error=bool(block.get("is_error")))
 
 
 def _read_thinking(block: Mapping[str, Any]) -> Part:
