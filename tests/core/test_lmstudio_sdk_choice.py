@@ -45,7 +45,7 @@ def client(url: str, **options: Any) -> UnifiedLLM:
 async def test_lm_studio_itself_is_talked_to_over_websockets(
     studio: LMStudioDouble, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "unified_llm.lmstudio")
+    caplog.set_level(logging.DEBUG, "unified_llm")
     llm = client(studio.url)
     assert await llm.chat_async("Hi") == "Echo: Hi"
     assert "the SDK's websockets: LM Studio answers" in caplog.text
@@ -56,7 +56,7 @@ async def test_lm_studio_itself_is_talked_to_over_websockets(
 async def test_a_server_that_only_speaks_the_dialect_is_talked_to_over_http_and_asked_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.DEBUG, "unified_llm.lmstudio")
+    caplog.set_level(logging.DEBUG, "unified_llm")
     with OpenAIDouble("lmstudio") as double:
         llm = client(double.url)
         for _ in range(3):
@@ -246,7 +246,7 @@ def test_a_package_that_works_otherwise_is_not_used(
     import lmstudio._ws_impl as sdk
     from lmstudio.json_api import MultiplexingManager
 
-    caplog.set_level(logging.DEBUG, "unified_llm.lmstudio")
+    caplog.set_level(logging.DEBUG, "unified_llm")
     match change:
         case "signature":
             monkeypatch.setattr(sdk.AsyncWebsocketHandler, "__init__", lambda self, url: None)
@@ -274,6 +274,22 @@ def test_an_answer_to_loading_that_is_not_understood_means_http(
         studio.violations.clear()  # the double's own, made above
     assert len(studio.http.requests) == 1
     assert studio.predictions == []
+
+
+@pytest.mark.parametrize("endpoint", ["getOrLoad", "predict"])
+async def test_a_server_that_knows_no_such_call_is_talked_to_over_http(
+    studio: LMStudioDouble, endpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "unified_llm")
+    studio.unknown_endpoints.append(endpoint)
+    llm = client(studio.url)
+    assert await llm.chat_async("x")
+    assert f"do not understand each other: unknown endpoint {endpoint}" in caplog.text
+    with client(studio.url) as other:
+        assert other.chat("x")
+    assert len(studio.http.requests) == 2
+    assert studio.predictions == []
+    await llm.aclose()
 
 
 def test_an_application_that_answered_over_websockets_is_not_asked_again_over_http(studio: LMStudioDouble) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.lmstudio_encode import RPC
 from unified_llm.codecs.lmstudio_errors import GONE_MODEL, error_code
-from unified_llm.drivers.lmstudio_sdk import CONNECT_SECONDS, LinkRefusedError, SocketLostError
+from unified_llm.drivers.lmstudio_sdk import CONNECT_SECONDS, LinkRefusedError, NotUnderstoodError, SocketLostError
 from unified_llm.drivers.lmstudio_session import Channel, RefusalError, Session, line, lost, soon
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import UnifiedLLMError, redact
 from unified_llm.wire import WireCall
 
 __all__ = ["Run"]
@@ -49,13 +49,7 @@ class Run:
         except UnifiedLLMError as exc:
             self._deliver(exc)
         except Exception as exc:  # noqa: BLE001  # nothing was asked yet; the caller must not wait for ever
-            error = LinkRefusedError(
-                f"LM Studio's websocket API is not understood ({type(exc).__name__})",
-                hint="it may be newer than this library: transport='http' works meanwhile",
-                retryable=False,
-            )
-            error.__cause__ = exc
-            self._deliver(error)
+            self._deliver(_misunderstood(exc))
 
     def stop(self) -> asyncio.Task[None]:
         """Stop the server, unless it is done. Cancelling whoever waits for the task does not stop it."""
@@ -138,6 +132,8 @@ class Run:
             self._second = soon(self._once_more())
         elif isinstance(item, RefusalError):
             self._refused(item)
+        elif isinstance(item, NotUnderstoodError):
+            self._deliver(_misunderstood(item))
         else:
             self._deliver(lost())
 
@@ -145,7 +141,7 @@ class Run:
         """Whether it helps to begin again, after `item` came instead of an answer."""
         if isinstance(item, RefusalError):
             return self._kept_model and error_code(item.error) in GONE_MODEL
-        return self._kept_socket
+        return self._kept_socket and isinstance(item, SocketLostError)
 
     async def _once_more(self) -> None:
         if not self._repeats:
@@ -159,6 +155,18 @@ class Run:
     def _refused(self, refusal: RefusalError) -> None:
         self._deliver(line({"type": "error", "error": refusal.error}))
         self._deliver(None)
+
+
+def _misunderstood(exc: Exception) -> LinkRefusedError:
+    """The error for a server and a client that do not speak the same language; nothing was carried out."""
+    what = f": {exc}" if isinstance(exc, NotUnderstoodError) else f" ({type(exc).__name__})"
+    error = LinkRefusedError(
+        redact(f"LM Studio's websocket API and this library do not understand each other{what}"),
+        hint="LM Studio may be older or newer than the package lmstudio: transport='http' works meanwhile",
+        retryable=False,
+    )
+    error.__cause__ = exc
+    return error
 
 
 def _with_files(history: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Protocol
 from uuid import uuid4
@@ -30,6 +30,7 @@ from unified_llm.errors import (
 __all__ = [
     "CONNECT_SECONDS",
     "LinkRefusedError",
+    "NotUnderstoodError",
     "Receiver",
     "Socket",
     "SocketLostError",
@@ -55,12 +56,37 @@ class SocketLostError(Exception):
     """The websocket ended. Stays inside the driver."""
 
 
+class NotUnderstoodError(Exception):
+    """LM Studio did not understand a message, and said so instead of answering. Stays inside the driver."""
+
+
 class Receiver(Protocol):
     """Who gets the messages of a call or a channel."""
 
     async def put(self, message: Mapping[str, Any] | None) -> None:
         """Take one message; None means that the websocket ended."""
         ...
+
+    def not_understood(self, warning: str) -> None:
+        """Take notice that the server did not understand some message: perhaps the one that wants this answer."""
+        ...
+
+
+class _Ear:
+    """Stands in for the SDK's logger, the only place where a warning of the server shows."""
+
+    def __init__(self, logger: Any, heard: Callable[[str], None]) -> None:
+        self._logger = logger
+        self._heard = heard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+    def error(self, event: str, **details: Any) -> None:
+        """What the SDK calls for it."""
+        self._logger.error(event, **details)
+        if "warning" in details:
+            self._heard(str(details["warning"]))
 
 
 def connect_timed_out(where: str, seconds: float | None = None) -> APITimeoutError:
@@ -104,6 +130,9 @@ class _Nobody:
     async def put(self, message: Mapping[str, Any] | None) -> None:
         """Nothing is expected."""
 
+    def not_understood(self, warning: str) -> None:
+        """Nor this."""
+
 
 def _fault(sdk: ModuleType) -> str | None:
     """What is not as expected, tried out without any I/O; None when all is well."""
@@ -113,6 +142,7 @@ def _fault(sdk: ModuleType) -> str | None:
         mux, nobody = handler._mux, _Nobody()
         channel, call = mux.acquire_channel_id(nobody), mux.acquire_call_id(nobody)
         known = mux.map_rx_message({"channelId": channel}) is nobody and mux.map_rx_message({"callId": call}) is nobody
+        known = known and list(mux.all_queues()) == [nobody, nobody] and mux._logger is not None
         mux.release_channel_id(channel, nobody)
         mux.release_call_id(call, nobody)
         state = (handler._ws, handler._connection_failure, handler._auth_failure)
@@ -135,6 +165,7 @@ class Socket:
     def __init__(self, sdk: ModuleType, manager: Any, url: str, auth: Mapping[str, Any]) -> None:
         self._handler = sdk.AsyncWebsocketHandler(manager, url, dict(auth), None)
         self._mux = self._handler._mux
+        self._mux._logger = _Ear(self._mux._logger, self._warned)
         self._writing = asyncio.Lock()  # the network stream refuses two writers at once
         self._url = url
 
@@ -142,6 +173,10 @@ class Socket:
     def alive(self) -> bool:
         """Whether it is connected, as far as is known."""
         return self._handler._ws is not None
+
+    def _warned(self, warning: str) -> None:
+        for receiver in list(self._mux.all_queues()):
+            receiver.not_understood(warning)
 
     async def connect(self) -> None:
         """Connect and authenticate.
@@ -214,4 +249,4 @@ class Socket:
         except asyncio.CancelledError:
             raise
         except Exception as exc:  # noqa: BLE001  # whatever it is, the connection is gone
-            logging.getLogger(__name__).debug("while closing %s: %s", self._url, type(exc).__name__)
+            logging.getLogger("unified_llm.drivers").debug("while closing %s: %s", self._url, type(exc).__name__)

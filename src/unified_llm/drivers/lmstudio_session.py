@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from unified_llm import _json
-from unified_llm.drivers.lmstudio_sdk import Socket, SocketLostError, connect_timed_out
+from unified_llm.drivers.lmstudio_sdk import NotUnderstoodError, Socket, SocketLostError, connect_timed_out
 from unified_llm.errors import StreamInterruptedError
 
 __all__ = ["DEFAULT_TTL", "Channel", "RefusalError", "Session", "line", "lost", "soon"]
@@ -33,14 +33,14 @@ class Channel:
     It is called in the session's event loop and must not block.
     """
 
-    __slots__ = ("_deliver", "_given_up", "_number", "_open", "_socket")
+    __slots__ = ("_began", "_deliver", "_given_up", "_number", "_open", "_socket")
 
     def __init__(self, socket: Socket, deliver: Callable[[Any], None]) -> None:
         self._socket = socket
         self._deliver = deliver
         self._number = socket.begin_channel(self)
         self._open = True
-        self._given_up = False
+        self._began = self._given_up = False
 
     async def start(self, endpoint: str, parameter: Message) -> None:
         """Ask the server. Raises `SocketLostError`."""
@@ -59,6 +59,7 @@ class Channel:
 
     async def put(self, message: Message | None) -> None:
         """See `Receiver`."""
+        self._began = True
         if message is None:
             self._end(SocketLostError())
             return
@@ -73,6 +74,11 @@ class Channel:
             self._end(None)
         elif kind == "channelError":
             self._end(RefusalError(message.get("error")))
+
+    def not_understood(self, warning: str) -> None:
+        """See `Receiver`. Nobody says which message it was: one that has an answer it was not."""
+        if not self._began:
+            self._end(NotUnderstoodError(warning))
 
     def _end(self, *last: Any) -> None:
         """Give the number back, and tell how it ended."""
@@ -115,6 +121,11 @@ class _Call:
             self.result.set_exception(RefusalError(message.get("error")))
         else:
             self.result.set_result(message.get("result"))
+
+    def not_understood(self, warning: str) -> None:
+        """See `Receiver`."""
+        if not self.result.done():
+            self.result.set_exception(NotUnderstoodError(warning))
 
 
 class Session:
@@ -273,7 +284,7 @@ class Session:
                 on_message(message)
         finally:
             await channel.cancel()
-        raise message if isinstance(message, RefusalError) else SocketLostError
+        raise message if isinstance(message, Exception) else SocketLostError
 
     async def upload(self, file: Message) -> Message:
         """The part of a message that stands for `file`. Known files are not sent again."""

@@ -30,7 +30,7 @@ Transport: TypeAlias = Literal["auto", "sdk", "http", "httpx", "aiohttp"]
 UNUSABLE = (LinkRefusedError, TokenRefusedError, MissingDependencyError, ConfigurationError)
 """What shows that the websockets cannot be used, before anything was asked of them."""
 
-_log = logging.getLogger("unified_llm.lmstudio")
+_log = logging.getLogger("unified_llm")
 _GREETING = WireCall("lmstudio-greeting", method="GET", timeout=2.0)
 _PROVIDER = "lmstudio"
 

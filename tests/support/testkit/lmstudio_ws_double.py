@@ -112,6 +112,7 @@ class LMStudioDouble:
         self.asked = threading.Condition()
         self.load_steps: Sequence[float] = (0.0, 0.5, 1.0)
         self.load_hangs = False
+        self.unknown_endpoints: list[str] = []  # as of an older server
         self.http = OpenAIDouble("lmstudio", api_key=tokens[0] if tokens else None)
         self._extras = model_extras or {}
         self._tokens = tokens
@@ -323,8 +324,10 @@ class _Link:
             self._authenticate(frame)
             return
         faults = inbound_faults(self._namespace, frame)
-        if faults:  # the genuine server warns, and does not answer
+        unknown = [e for e in self._double.unknown_endpoints if frame.get("endpoint") == e]
+        if faults or unknown:  # the genuine server warns, and does not answer
             self._double.violations += faults
+            faults += [f"unknown endpoint {e}" for e in unknown]
             self.send({"type": "communicationWarning", "warning": faults[0]})
             return
         if frame["type"] == "keepAlive":
