@@ -269,6 +269,16 @@ def test_a_conversation_goes_from_one_dialect_to_the_other_and_back(
     assert [i for i in double.last["input"] if i.get("id")] == first
 
 
+def test_lmstudio_and_ollama_speak_it_when_asked(double: ResponsesDouble) -> None:
+    for name in ("lmstudio", "ollama"):
+        with UnifiedLLM(provider=name, base_url=double.url, api_key="k", model="gpt-4o", dialect="responses") as llm:
+            response = llm.chat("Hi")
+            assert response == "Echo: Hi"
+            assert "".join(e.text for e in llm.stream("Hi") if isinstance(e, TextDelta)) == "Echo: Hi"
+        assert response.cost == 0
+        assert {r.path for r in double.requests} == {"/responses"}
+
+
 # -- a real server ----------------------------------------------------------------------------------------------------
 
 
