@@ -9,6 +9,8 @@ import pytest
 
 from unified_llm import AsyncChatStream, ChatStream, ConversationManager, LLMProvider, UnifiedLLM
 from unified_llm.drivers.base import Driver
+from unified_llm.providers.claude_batches import Batches
+from unified_llm.providers.claude_files import Files
 
 # Methods that do no I/O need no twin.
 NO_IO: dict[type, set[str]] = {
@@ -31,6 +33,8 @@ NO_IO: dict[type, set[str]] = {
     },
     LLMProvider: {"default_embedding_model", "no_default_model"},
     Driver: set(),
+    Batches: set(),
+    Files: set(),
 }
 TWIN = {"close": "aclose", "open": "open_async"}
 
