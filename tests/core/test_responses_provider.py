@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -27,12 +28,13 @@ from unified_llm.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidRequestError,
+    ModelNotFoundError,
     ServerError,
     StreamInterruptedError,
 )
 from unified_llm.messages import Audio, Message, ToolResult
 from unified_llm.providers.openai import OpenAICompatibleProvider
-from unified_llm.providers.registry import create_provider
+from unified_llm.providers.registry import PROVIDER_CONFIGS, create_provider
 from unified_llm.requests import ChatRequest
 from unified_llm.responses import FinishReason
 from unified_llm.stream import StreamEnd, TextDelta
@@ -277,6 +279,35 @@ def test_lmstudio_and_ollama_speak_it_when_asked(double: ResponsesDouble) -> Non
             assert "".join(e.text for e in llm.stream("Hi") if isinstance(e, TextDelta)) == "Echo: Hi"
         assert response.cost == 0
         assert {r.path for r in double.requests} == {"/responses"}
+
+
+@pytest.fixture
+def at_home(double: ResponsesDouble, monkeypatch: pytest.MonkeyPatch) -> ResponsesDouble:
+    """The double at the address that the registry gives to OpenAI."""
+    monkeypatch.setitem(PROVIDER_CONFIGS, "openai", replace(PROVIDER_CONFIGS["openai"], base_url=double.url))
+    return double
+
+
+def test_at_its_own_address_a_model_that_reasons_is_asked_by_the_responses_api(at_home: ResponsesDouble) -> None:
+    at_home.script([thought("hmm"), message("Hello.")])
+    with UnifiedLLM(model="openai:gpt-5-mini", api_key="k") as llm:
+        assert llm.chat("Hi").reasoning == "hmm"
+    assert [r.path for r in at_home.requests] == ["/responses"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_has_only_the_responses_api_is_learned(at_home: ResponsesDouble, stream: bool) -> None:
+    with UnifiedLLM(model="openai:omni-7", api_key="k") as llm:
+        for _ in range(2):
+            said = "".join(e.text for e in llm.stream("Hi") if isinstance(e, TextDelta)) if stream else llm.chat("Hi")
+            assert said == "Echo: Hi"
+    assert [r.path for r in at_home.requests] == ["/chat/completions", "/responses", "/responses"]
+
+
+def test_a_dialect_that_was_asked_for_is_kept_whatever_the_server_says(at_home: ResponsesDouble) -> None:
+    with UnifiedLLM(model="openai:omni-7", api_key="k", dialect="chat") as llm, pytest.raises(ModelNotFoundError):
+        llm.chat("Hi")
+    assert [r.path for r in at_home.requests if r.method == "POST"] == ["/chat/completions"]
 
 
 # -- a real server ----------------------------------------------------------------------------------------------------

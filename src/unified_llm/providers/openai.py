@@ -60,7 +60,7 @@ class OpenAICompatibleProvider(WireProvider):
 
     When a server refuses ``max_tokens`` and wants ``max_completion_tokens`` (or the other way round), or does not know
     ``stream_options`` or ``encoding_format``, or shows no reasoning summaries, the call is sent once more without it,
-    and the provider remembers that for the model.
+    and the provider remembers that for the model; so it does with a model that exists in the Responses API alone.
 
     Raises:
         ConfigurationError: no base_url, an unknown profile, or another argument that cannot be used.
@@ -142,8 +142,9 @@ class OpenAICompatibleProvider(WireProvider):
             if not self._learn(exc, request):
                 raise
         except ModelNotFoundError as exc:
-            self._name_models(exc, request.model)
-            raise
+            if not self._learn(exc, request):
+                self._name_models(exc, request.model)
+                raise
         return super().chat(request)
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
@@ -154,8 +155,9 @@ class OpenAICompatibleProvider(WireProvider):
             if not self._learn(exc, request):
                 raise
         except ModelNotFoundError as exc:
-            await self._name_models_async(exc, request.model)
-            raise
+            if not self._learn(exc, request):
+                await self._name_models_async(exc, request.model)
+                raise
         return await super().chat_async(request)
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
@@ -180,8 +182,9 @@ class OpenAICompatibleProvider(WireProvider):
             if exc.partial is not None or not self._learn(exc, request):
                 raise
         except ModelNotFoundError as exc:
-            self._name_models(exc, request.model)
-            raise
+            if not self._learn(exc, request):
+                self._name_models(exc, request.model)
+                raise
         yield from super().stream(request)
 
     async def _first_stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
@@ -195,8 +198,9 @@ class OpenAICompatibleProvider(WireProvider):
             if exc.partial is not None or not self._learn(exc, request):
                 raise
         except ModelNotFoundError as exc:
-            await self._name_models_async(exc, request.model)
-            raise
+            if not self._learn(exc, request):
+                await self._name_models_async(exc, request.model)
+                raise
         async with aclosing(_generator(super().stream_async(request))) as events:
             async for event in events:
                 yield event
@@ -214,8 +218,9 @@ class OpenAICompatibleProvider(WireProvider):
             if not self._learn(exc, request):
                 raise
         except ModelNotFoundError as exc:
-            self._name_models(exc, request.model)
-            raise
+            if not self._learn(exc, request):
+                self._name_models(exc, request.model)
+                raise
         return super().embed(request)
 
     async def embed_async(self, request: EmbedRequest) -> Embeddings:
@@ -226,16 +231,17 @@ class OpenAICompatibleProvider(WireProvider):
             if not self._learn(exc, request):
                 raise
         except ModelNotFoundError as exc:
-            await self._name_models_async(exc, request.model)
-            raise
+            if not self._learn(exc, request):
+                await self._name_models_async(exc, request.model)
+                raise
         return await super().embed_async(request)
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
-    def _learn(self, error: InvalidRequestError, request: ChatRequest | EmbedRequest) -> bool:
+    def _learn(self, error: InvalidRequestError | ModelNotFoundError, request: ChatRequest | EmbedRequest) -> bool:
         """Whether `error` taught how to ask this model; then the profile has one rule more."""
         changes = lesson(error, self.context.profile.for_model(request.model), request)
-        if not changes:
+        if not changes or ("dialect" in changes and (self._dialect is not None or not self._own_address)):
             return False
         rule = ModelRule(f"^{re.escape(request.model.lower())}$", changes=changes)
         self.context = replace(self.context, profile=self.context.profile.with_rule(rule))

@@ -38,8 +38,16 @@ def advise(error: ModelNotFoundError, model: str, models: Sequence[ModelInfo]) -
     error.hint = f"the model is retired or misspelt; current ones: {', '.join(named)}{more}"
 
 
-def lesson(error: InvalidRequestError, profile: Profile, request: ChatRequest | EmbedRequest) -> dict[str, Any]:
+def lesson(
+    error: InvalidRequestError | ModelNotFoundError, profile: Profile, request: ChatRequest | EmbedRequest
+) -> dict[str, Any]:
     """What a refusal says about the profile: fields to change, or nothing."""
+    if (
+        profile.builtin_tools
+        and profile.dialect == "chat"
+        and re.search(r"only supported in v1/responses", error.message)
+    ):
+        return {"dialect": "responses"}
     if error.status not in (400, 422):
         return {}
     if isinstance(request, EmbedRequest):

@@ -174,6 +174,9 @@ class ResponsesDouble:
                 {"id": m, "object": "model", "created": 1, "owned_by": "double"} for m in ("gpt-5-mini", "gpt-4o")
             ]
             return json_reply({"object": "list", "data": models}, headers=_HEADERS)
+        if path == "/chat/completions":
+            only = "This model is only supported in v1/responses and not in v1/chat/completions."
+            return self._fail(Fail(404, message=only))
         if (request.method, path) != ("POST", "/responses"):
             return self._fail(Fail(404, message=f"Invalid URL ({request.method} {path})"))
         faults = response_faults(body, self.made)
