@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Literal
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, unusable_body
+from unified_llm.codecs.ollama_calls import PS, TAGS, completed, load_call, pull_call, show_call
 from unified_llm.codecs.ollama_chat import OllamaChatCodec
 from unified_llm.codecs.ollama_embed import OllamaEmbeddingsCodec
-from unified_llm.codecs.ollama_models import (
-    needs_show,
-    read_running,
-    read_shown,
-    read_tags,
-    with_running,
-    with_shown,
-)
+from unified_llm.codecs.ollama_models import needs_show, read_running, read_shown, read_tags, with_running
 from unified_llm.drivers.http import HTTPDriver
-from unified_llm.errors import ConfigurationError, InvalidRequestError, UnifiedLLMError
+from unified_llm.errors import ConfigurationError, InvalidRequestError, ModelNotFoundError, UnifiedLLMError
 from unified_llm.local_models import PullProgress
 from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.ollama_pull import PullReader
+from unified_llm.providers.ollama_setup import KeepAlive, default_fields, host_variable
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_setup import auth_header, resolve_profile
 from unified_llm.providers.told import told
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ModelInfo
-from unified_llm.wire import WireCall, WireReply
+from unified_llm.wire import WireReply
 
 __all__ = ["OllamaProvider"]
 
-KeepAlive: TypeAlias = str | float
 _SHOWN_AT_ONCE = 8
 
 
@@ -78,11 +70,11 @@ class OllamaProvider(OpenAICompatibleProvider):
         default_embedding_model: str | None = None,
         **driver_options: Any,
     ) -> None:
-        defaults = _defaults(dialect, num_ctx, keep_alive)
+        defaults = default_fields(dialect, num_ctx, keep_alive)
         super().__init__(
             name="ollama",
             api_key=api_key,
-            base_url=base_url or _host_variable(),
+            base_url=base_url or host_variable(),
             timeout=timeout,
             headers=headers,
             transport=transport,
@@ -110,7 +102,7 @@ class OllamaProvider(OpenAICompatibleProvider):
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
-    def _learn(self, error: InvalidRequestError, request: ChatRequest | EmbedRequest) -> bool:
+    def _learn(self, error: InvalidRequestError | ModelNotFoundError, request: ChatRequest | EmbedRequest) -> bool:
         """A model that cannot think refuses to be asked for it: it is asked without, and the drop recorded."""
         if "does not support thinking" not in error.message or self.driver is not self._native:
             return super()._learn(error, request)
@@ -130,29 +122,29 @@ class OllamaProvider(OpenAICompatibleProvider):
     def list_models(self) -> list[ModelInfo]:
         """The models on disk: kind, window, capabilities, quantisation, and whether they are loaded."""
         with told(self.name):
-            reply = self._native.send(_TAGS)
+            reply = self._native.send(TAGS)
             if self._imitated(reply):
                 return super().list_models()
             models = self._tags(reply)
-            shown = {m.id: self._native.send(_show(m.id)) for m in models if needs_show(m)}
-            return _completed(models, shown, self._native.send(_PS))
+            shown = {m.id: self._native.send(show_call(m.id)) for m in models if needs_show(m)}
+            return completed(models, shown, self._native.send(PS))
 
     async def list_models_async(self) -> list[ModelInfo]:
         """`list_models`, without blocking the event loop."""
         with told(self.name):
-            reply = await self._native.send_async(_TAGS)
+            reply = await self._native.send_async(TAGS)
             if self._imitated(reply):
                 return await super().list_models_async()
             models = self._tags(reply)
             shown = await self._show_all([m.id for m in models if needs_show(m)])
-            return _completed(models, shown, await self._native.send_async(_PS))
+            return completed(models, shown, await self._native.send_async(PS))
 
     async def _show_all(self, ids: Iterable[str]) -> dict[str, WireReply]:
         line = asyncio.Semaphore(_SHOWN_AT_ONCE)
 
         async def one(model: str) -> tuple[str, WireReply]:
             async with line:
-                return model, await self._native.send_async(_show(model))
+                return model, await self._native.send_async(show_call(model))
 
         return dict(await asyncio.gather(*map(one, ids)))
 
@@ -163,34 +155,34 @@ class OllamaProvider(OpenAICompatibleProvider):
             ModelNotFoundError: it is not on disk.
         """
         with told(self.name, model):
-            return self._shown(model, self._native.send(_show(model)))
+            return self._shown(model, self._native.send(show_call(model)))
 
     async def show_async(self, model: str) -> ModelInfo:
         """`show`, without blocking the event loop."""
         with told(self.name, model):
-            return self._shown(model, await self._native.send_async(_show(model)))
+            return self._shown(model, await self._native.send_async(show_call(model)))
 
     def loaded_models(self) -> list[ModelInfo]:
         """The models in memory; ``raw`` has ``size_vram`` (bytes) and ``expires_at``."""
         with told(self.name):
-            return self._running(self._native.send(_PS))
+            return self._running(self._native.send(PS))
 
     async def loaded_models_async(self) -> list[ModelInfo]:
         """`loaded_models`, without blocking the event loop."""
         with told(self.name):
-            return self._running(await self._native.send_async(_PS))
+            return self._running(await self._native.send_async(PS))
 
     def load_model(self, model: str, *, num_ctx: int | None = None, keep_alive: KeepAlive | None = None) -> None:
         """Load `model` into memory, so that the first answer need not wait for it."""
         with told(self.name, model):
-            self._value(self._native.send(_load(model, num_ctx, keep_alive)))
+            self._value(self._native.send(load_call(model, num_ctx, keep_alive)))
 
     async def load_model_async(
         self, model: str, *, num_ctx: int | None = None, keep_alive: KeepAlive | None = None
     ) -> None:
         """`load_model`, without blocking the event loop."""
         with told(self.name, model):
-            self._value(await self._native.send_async(_load(model, num_ctx, keep_alive)))
+            self._value(await self._native.send_async(load_call(model, num_ctx, keep_alive)))
 
     def unload_model(self, model: str) -> None:
         """Take `model` out of memory."""
@@ -213,7 +205,7 @@ class OllamaProvider(OpenAICompatibleProvider):
         """
         with told(self.name, model):
             reader = PullReader(self.name, self._secrets)
-            with self._native.open(_pull(model)) as reply:
+            with self._native.open(pull_call(model)) as reply:
                 if reply.status != 200:
                     raise self._refused(WireReply(reply.status, reply.headers, reply.read()))
                 for chunk in reply:
@@ -227,7 +219,7 @@ class OllamaProvider(OpenAICompatibleProvider):
         """`pull`, without blocking the event loop. `progress` is called in it."""
         with told(self.name, model):
             reader = PullReader(self.name, self._secrets)
-            async with self._native.open_async(_pull(model)) as reply:
+            async with self._native.open_async(pull_call(model)) as reply:
                 if reply.status != 200:
                     raise self._refused(WireReply(reply.status, reply.headers, await reply.read()))
                 async for chunk in reply:
@@ -302,83 +294,3 @@ class OllamaProvider(OpenAICompatibleProvider):
         """See `LLMProvider.aclose`."""
         await super().aclose()
         await self._native.aclose()
-
-
-_TAGS = WireCall("api/tags", method="GET")
-_PS = WireCall("api/ps", method="GET")
-
-
-def _show(model: str) -> WireCall:
-    return WireCall("api/show", _json.dumps({"model": model}))
-
-
-def _pull(model: str) -> WireCall:
-    return WireCall("api/pull", _json.dumps({"model": model, "stream": True}), stream=True)
-
-
-def _load(model: str, num_ctx: int | None, keep_alive: KeepAlive | None) -> WireCall:
-    """A chat without messages loads a model, or unloads it with a `keep_alive` of 0."""
-    body: dict[str, Any] = {"model": model, "messages": [], "stream": False}
-    if keep_alive is not None:
-        body["keep_alive"] = keep_alive
-    if num_ctx is not None:
-        body["options"] = {"num_ctx": num_ctx}
-    return WireCall("api/chat", _json.dumps(body))
-
-
-def _completed(models: Sequence[ModelInfo], shown: Mapping[str, WireReply], ps: WireReply) -> list[ModelInfo]:
-    """`models` with what the other two lists say. A model that cannot be shown must not hide the others: what is not
-    known of it stays unknown. Very old servers do not have the last one."""
-    models = [with_shown(m, _object_in(shown[m.id])) if m.id in shown else m for m in models]
-    running = read_running(_object_in(ps))
-    return models if running is None else [with_running(m, running) for m in models]
-
-
-def _object_in(reply: WireReply) -> Any:
-    if reply.status != 200:
-        return None
-    try:
-        return _json.loads(reply.body)
-    except ValueError:
-        return None
-
-
-def _defaults(dialect: str, num_ctx: int | None, keep_alive: KeepAlive | None) -> dict[str, Any]:
-    if dialect not in ("native", "openai", "chat", "responses"):
-        raise ConfigurationError(
-            f"unknown dialect {dialect!r}", provider="ollama", hint="use 'native', 'openai' or 'responses'"
-        )
-    defaults: dict[str, Any] = {}
-    if keep_alive is not None:
-        defaults["keep_alive"] = keep_alive
-    if num_ctx is not None:
-        defaults["options"] = {"num_ctx": num_ctx}
-    if num_ctx is not None and (isinstance(num_ctx, bool) or not isinstance(num_ctx, int) or num_ctx < 1):
-        raise ConfigurationError(
-            f"num_ctx must be a positive number of tokens, not {num_ctx!r}", provider="ollama", hint="num_ctx=16384"
-        )
-    if defaults and dialect != "native":
-        raise ConfigurationError(
-            "num_ctx and keep_alive cannot be sent to Ollama's OpenAI endpoints",
-            provider="ollama",
-            hint="use dialect='native', or set OLLAMA_CONTEXT_LENGTH and OLLAMA_KEEP_ALIVE where the server starts",
-        )
-    return defaults
-
-
-def _host_variable() -> str | None:
-    """The address in OLLAMA_HOST, unless OLLAMA_BASE_URL is set: a host, a port, both, or an address.
-
-    A server that listens on every interface has 0.0.0.0 there, which is no place to call.
-    """
-    text = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
-    if not text or os.environ.get("OLLAMA_BASE_URL", "").strip():
-        return None
-    if "://" not in text:
-        text = f"http://{text}"
-        host, _, port = urlsplit(text).netloc.rpartition(":")
-        if not port.isdigit() or text.endswith("]"):
-            text = f"{text.rstrip('/:')}:11434"
-        elif not host:
-            text = text.replace("http://:", "http://127.0.0.1:")
-    return text.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
