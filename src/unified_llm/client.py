@@ -18,14 +18,14 @@ from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream
 from unified_llm.conversations import Conversation, ConversationManager
 from unified_llm.costs import Ledger, PriceTable, UsageRecord
 from unified_llm.detection import Detection
-from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings
 from unified_llm.logs import redact_logs
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy, Send, Strategy, Target
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
 from unified_llm.providers.base import LLMProvider
-from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
+from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, texts
 from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embedding, Embeddings, ModelInfo, Usage
 from unified_llm.routing import AvailableProviders, Router
 from unified_llm.stream import StreamEnd, StreamEvent
@@ -120,6 +120,8 @@ class UnifiedLLM:
         **options: Any,
     ) -> None:
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
+        if config is not None and not isinstance(config, ModelConfig):
+            raise ConfigurationError(f"config is {type(config).__name__}", hint="pass ModelConfig(...)")
         self.config = (config or ModelConfig()).merge(
             connect_timeout=connect_timeout, first_token_timeout=first_token_timeout
         )
@@ -135,7 +137,7 @@ class UnifiedLLM:
             cost=lambda provider, model: self.prices.cost(provider, model, _TYPICAL),
         )
         self.usage = Ledger(on_usage)
-        self._fallbacks = (fallbacks,) if isinstance(fallbacks, str) else tuple(fallbacks)
+        self._fallbacks = texts("fallbacks", fallbacks)
         for fallback in self._fallbacks:
             self._router.check(fallback)
         self._flow = Flow(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from unified_llm import _json
 from unified_llm.credentials import CHAIN, KeyringSource, find_key
+from unified_llm.errors import InvalidRequestError
 from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS, canonical_name, provider_names, unknown_provider
 
 __all__ = ["Detection", "detect", "given_provider", "lmstudio_answers", "refuse_misspelled", "split_model_ref"]
@@ -40,9 +41,16 @@ def split_model_ref(ref: str | None) -> tuple[str | None, str | None]:
 
     ``claude:claude-sonnet-5-5`` -> ("claude", "claude-sonnet-5-5"); ``llama3:8b`` -> (None, "llama3:8b");
     ``local:`` -> ("local", None).
+
+    Raises:
+        InvalidRequestError: `ref` is no text.
     """
     if not ref:
         return None, None
+    if not isinstance(ref, str):
+        raise InvalidRequestError(
+            f"a model's name is a text, not {type(ref).__name__}", hint="such as 'claude:claude-sonnet-5-5'"
+        )
     prefix, colon, rest = ref.partition(":")
     if colon and (name := canonical_name(prefix)) is not None:
         return name, rest or None

@@ -107,6 +107,9 @@ class ToolCall:
     `arguments` may be given as a mapping or as JSON text. The text is kept as it came (`arguments_json`);
     `arguments` is the decoded object, or None when the text is not a JSON object (then `parse_error` says why).
     An empty text means no arguments, as several servers send it.
+
+    Raises:
+        InvalidMessageError: the arguments hold what JSON cannot.
     """
 
     id: str
@@ -126,7 +129,7 @@ class ToolCall:
         put = object.__setattr__
         put(self, "id", id or new_id())
         put(self, "name", name)
-        put(self, "arguments_json", arguments if isinstance(arguments, str) else _json.dumps_str(arguments or {}))
+        put(self, "arguments_json", arguments if isinstance(arguments, str) else _arguments_text(name, arguments))
         put(self, "native", native)
         put(self, "_parsed", None)
 
@@ -144,6 +147,16 @@ class ToolCall:
     def parse_error(self) -> str | None:
         """Why `arguments` is None, or None."""
         return self._parse()[1]
+
+
+def _arguments_text(name: str, arguments: object) -> str:
+    try:
+        return _json.dumps_str(arguments or {})
+    except TypeError as exc:
+        raise InvalidMessageError(
+            f"the arguments of a call of {name} cannot be JSON: {exc}",
+            hint="pass a dictionary of plain values, or text",
+        ) from exc
 
 
 def _parse_arguments(text: str) -> tuple[dict[str, Any] | None, str | None]:
@@ -194,6 +207,15 @@ class ToolResult:
         return "".join(p.text for p in self.parts if isinstance(p, Text))
 
 
+_MEDIA_TYPES: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("data", (bytes,)),
+    ("url", (str,)),
+    ("path", (str, Path)),
+    ("media_type", (str,)),
+    ("file_id", (str,)),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Media:
     """Bytes, a URL, or a path that the client reads before encoding (`attachments.resolve`)."""
@@ -206,6 +228,13 @@ class _Media:
     native: Native | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name, kinds in _MEDIA_TYPES:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kinds):
+                raise InvalidMessageError(
+                    f"{name} of {type(self).__name__} is {type(value).__name__}",
+                    hint=f"it is {' or '.join(kind.__name__ for kind in kinds)}",
+                )
         if self.data is None and not self.url and self.path is None and not self.file_id and self.native is None:
             raise InvalidMessageError(
                 f"{type(self).__name__} needs one of data (bytes), url, path or file_id",
@@ -284,7 +313,19 @@ def _not_a_part(item: object) -> InvalidMessageError:
     )
 
 
+def _from_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Part, ...]:
+    if isinstance(paths, (str, Path)):
+        return (_from_path(paths),)
+    if isinstance(paths, bytes) or not isinstance(paths, Iterable):
+        raise InvalidMessageError(f"file_paths is {type(paths).__name__}", hint="pass a list of paths")
+    return tuple(_from_path(path) for path in paths)
+
+
 def _from_path(path: str | Path) -> Part:
+    if not isinstance(path, (str, Path)):
+        raise InvalidMessageError(
+            f"a file path is {type(path).__name__}", hint="use str or Path; bytes go in Image(...)"
+        )
     text = str(path)
     if _IMAGE_SUFFIX.search(text):
         return Image(path=path)
@@ -317,12 +358,12 @@ class Message:
         origin: Origin | None = None,
         id: str | None = None,
     ) -> None:
-        known = _ROLES.get(role)
+        known = _ROLES.get(role) if isinstance(role, str) else None
         if known is None:
             raise InvalidMessageError(f"unknown role {role!r}", hint="use system, user, assistant or tool")
         parts = _content_parts(content)
         if file_paths is not None:
-            parts += tuple(_from_path(p) for p in ([file_paths] if isinstance(file_paths, (str, Path)) else file_paths))
+            parts += _from_paths(file_paths)
         if tool_call is not None:
             parts += (tool_call,) if isinstance(tool_call, ToolCall) else tuple(tool_call)
         if tool_result is not None:

@@ -72,6 +72,9 @@ def prepare_chat(
             raise unknown_option(name)
     if isinstance(config, Mapping):
         config = ModelConfig(**config)
+    for one in (base, config):
+        if one is not None and not isinstance(one, ModelConfig):
+            raise InvalidRequestError(f"config is {type(one).__name__}", hint="pass ModelConfig(...), or a dictionary")
     merged = base if config is None and not options else base.merge(config, **options)
     if merged.provider_options:
         named = {canonical_name(name) or name: value for name, value in merged.provider_options.items()}

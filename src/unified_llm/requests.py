@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unified_llm.cache import ResponseCache
     from unified_llm.responses import Adjustment
 
-__all__ = ["ChatRequest", "EmbedRequest", "ModelConfig", "ResponseFormat", "nearest"]
+__all__ = ["ChatRequest", "EmbedRequest", "ModelConfig", "ResponseFormat", "nearest", "texts"]
 
 OnUnsupported: TypeAlias = Literal["warn", "error", "drop"]
 
@@ -168,13 +168,14 @@ _NAMES = tuple(f.name for f in fields(ModelConfig))
 _KNOWN = frozenset(_NAMES)
 
 
-def _texts(name: str, value: object) -> tuple[str, ...]:
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """The option `name` as texts: one, or several. Raises `InvalidRequestError` for anything else."""
     if isinstance(value, str):
         return (value,)
-    texts = tuple(value) if isinstance(value, Iterable) else (value,)
-    if not all(isinstance(text, str) for text in texts):
+    several = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(text, str) for text in several):
         raise InvalidRequestError(f"{name} is no list of texts: {value!r}", hint="pass a str, or a list of str")
-    return texts
+    return several
 
 
 _NUMBER = (int, float)
@@ -225,7 +226,7 @@ def _check(given: dict[str, Any]) -> None:
             _check_kind(name, value)
             _check_range(name, value)
         elif name in ("stop_sequences", "fallbacks"):
-            given[name] = _texts(name, value)
+            given[name] = texts(name, value)
         elif name == "on_unsupported" and value not in ("warn", "error", "drop"):
             raise InvalidRequestError(f"on_unsupported cannot be {value!r}", hint="use 'warn', 'error' or 'drop'")
     if given.get("max_tokens", 1) <= 0:

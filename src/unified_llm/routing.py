@@ -167,7 +167,7 @@ class Router:
         if known is not None:
             return known
         with self._lock:
-            if name in self._deployed:
+            if isinstance(name, str) and name in self._deployed:
                 return self._deployment(name)
             wanted = self.current_name() if name is None else canonical_name(name)
             if wanted is None:
@@ -190,7 +190,7 @@ class Router:
     def _known(self, name: str | None) -> LLMProvider | None:
         """The instance that is there already, if it may be used now."""
         key = name or self._current or ""
-        known = self._instances.get(key)
+        known = self._instances.get(key) if isinstance(key, str) else None
         if known is not None:
             require_allowed(self._deployed[key][0] if key in self._deployed else key)
         return known
@@ -218,7 +218,7 @@ class Router:
 
     def _split_ref(self, ref: str | None) -> tuple[str | None, str | None]:
         """`split_model_ref`; a provider given as an object counts under its name, as `ModelInfo.ref` writes it."""
-        prefix, colon, rest = (ref or "").partition(":")
+        prefix, colon, rest = ref.partition(":") if isinstance(ref, str) else ("", "", "")
         if colon and prefix in self._instances:
             return prefix, rest or None
         return split_model_ref(ref)
@@ -294,12 +294,12 @@ class Router:
 
     def embed_target(self, ref: str | None) -> tuple[LLMProvider, Target]:
         """Provider and target of embeddings: `ref`, else the client's embed_model, else the provider's default."""
-        if (ref or self.embed_model) in self.balancer.pools:
+        name, model = self._split_ref(ref or self.embed_model)
+        if (ref or self.embed_model or "") in self.balancer.pools:
             raise UnsupportedOptionError(
                 f"{ref or self.embed_model!r} names deployments, which answer chats only",
                 hint="name one model for embeddings: provider:model",
             )
-        name, model = self._split_ref(ref or self.embed_model)
         if name is None:
             self._refuse_misspelled(model)
         provider = self.provider(name)
@@ -332,7 +332,7 @@ class Router:
 
     def set_provider(self, name: str, model: str | None, options: Mapping[str, Any]) -> None:
         """See `UnifiedLLM.set_provider`."""
-        canonical = canonical_name(name) if name not in self._instances else name
+        canonical = name if isinstance(name, str) and name in self._instances else canonical_name(name)
         if canonical is None:
             raise unknown_provider(name)
         with self._lock:

@@ -96,7 +96,11 @@ def function_schema(function: Callable[..., Any]) -> dict[str, Any]:
     except (NameError, TypeError):
         hints = {}
     given: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as exc:  # some callables written in C
+        raise InvalidRequestError(f"tool {function!r}: {exc}", hint="wrap it in a function of your own") from exc
+    for name, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise InvalidRequestError(
                 f"tool {getattr(function, '__name__', function)!r}: parameter {name!r} cannot be passed by name",

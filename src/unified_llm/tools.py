@@ -36,6 +36,15 @@ class Tool:
     native: Mapping[str, Any] | None = None
     extras: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if type(self.name) is not str or not isinstance(self.parameters, (dict, Mapping)):
+            raise InvalidRequestError(
+                f"the tool {self.name!r} has parameters of the type {type(self.parameters).__name__}"
+                if isinstance(self.name, str)
+                else f"the name of a tool is {type(self.name).__name__}",
+                hint="Tool(name, description, parameters): two texts and a JSON Schema; a function: Tool.from_function",
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """The tool in the OpenAI chat shape."""
         if self.native is not None:
@@ -82,6 +91,8 @@ def normalize_tools(tools: Iterable[ToolLike] | None) -> tuple[Tool, ...]:
         return ()
     if isinstance(tools, (Tool, Mapping)) or callable(tools):
         tools = [tools]
+    if not isinstance(tools, Iterable):
+        raise InvalidRequestError(f"tools is {type(tools).__name__}", hint="pass a list of tools")
     result = tuple(normalize_tool(t) for t in tools)
     names = [t.name for t in result]
     if len(set(names)) != len(names):

@@ -15,8 +15,12 @@ from unified_llm import (
     InvalidRequestError,
     Message,
     StructuredOutputError,
+    Tool,
+    ToolCall,
     UnifiedLLM,
+    UnifiedLLMError,
 )
+from unified_llm.drivers.http import HTTPDriver
 
 NOWHERE = "http://127.0.0.1:9/v1"
 ANSWER = {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "no JSON"}}]}
@@ -92,3 +96,34 @@ def test_an_answer_that_does_not_fit_names_its_request() -> None:
         answer = llm.chat("x", response_format={"type": "object", "properties": {}})
         with pytest.raises(StructuredOutputError, match=r"provider openai-compatible, model m, request req_7"):
             _ = answer.parsed
+
+
+WRONG: dict[str, Any] = {
+    "a provider's name": lambda llm: llm.set_provider(5),
+    "a provider to list": lambda llm: llm.list_models([1]),
+    "a model to embed with": lambda llm: llm.embed("x", {"a": 1}),
+    "a model": lambda llm: UnifiedLLM("offline", model=5),  # type: ignore[arg-type]
+    "an embedding model": lambda llm: UnifiedLLM("offline", embed_model=5).embed("x"),  # type: ignore[arg-type]
+    "a config": lambda llm: llm.chat("x", 5),
+    "a config of the client": lambda llm: UnifiedLLM("offline", config=5),  # type: ignore[arg-type]
+    "fallbacks": lambda llm: UnifiedLLM("offline", fallbacks=5),  # type: ignore[arg-type]
+    "retries": lambda llm: UnifiedLLM("offline", max_retries="x"),  # type: ignore[arg-type]
+    "tools": lambda llm: llm.chat("x", tools=5),
+    "a tool without a signature": lambda llm: llm.chat("x", tools=[int]),
+    "a tool's name": lambda llm: Tool(5),  # type: ignore[arg-type]
+    "a tool's parameters": lambda llm: Tool("f", "d", 5),  # type: ignore[arg-type]
+    "a role": lambda llm: Message([], "x"),  # type: ignore[arg-type]
+    "paths": lambda llm: Message("user", "x", 5),  # type: ignore[arg-type]
+    "a path": lambda llm: Message("user", "x", [5]),  # type: ignore[list-item]
+    "bytes of an image": lambda llm: Image(data=5),  # type: ignore[arg-type]
+    "a url": lambda llm: Image(url=5),  # type: ignore[arg-type]
+    "arguments": lambda llm: ToolCall("f", {"a": object()}),
+    "an address": lambda llm: HTTPDriver(5),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_a_value_of_the_wrong_type_is_an_error_of_the_tree_with_a_hint(call: Any) -> None:
+    with pytest.raises(UnifiedLLMError) as caught:
+        call(UnifiedLLM("offline"))
+    assert caught.value.hint

@@ -37,6 +37,8 @@ def normalize_base_url(text: str) -> str:
         InvalidBaseURLError: no scheme, a scheme other than http and https, no host, credentials or a query inside,
             or a path that already names an endpoint such as ``/chat/completions`` (the hint shows it corrected).
     """
+    if not isinstance(text, str):
+        raise _invalid(f"base_url is {type(text).__name__}", _EXAMPLE)
     url = text.strip()
     if not _SCHEME.match(url):
         raise _no_scheme(url)

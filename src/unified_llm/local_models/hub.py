@@ -63,7 +63,7 @@ class Repository:
 
 def split_reference(reference: str) -> tuple[str, str | None]:
     """``REPO[:FILE]`` as repository and file. Raises `ConfigurationError` for what is no repository."""
-    repository, _, file = reference.strip().removeprefix(f"{ENDPOINT}/").partition(":")
+    repository, _, file = str(reference).strip().removeprefix(f"{ENDPOINT}/").partition(":")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ConfigurationError(
             f"{reference!r} names no repository of the Hugging Face hub",

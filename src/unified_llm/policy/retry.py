@@ -33,9 +33,10 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         for name in ("max_retries", "base", "cap", "max_wait"):
-            if getattr(self, name) < 0:
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or value < 0:
                 raise InvalidRequestError(
-                    f"{name} cannot be negative, and is {getattr(self, name)}", hint="max_retries=0: no retries"
+                    f"{name} must be a number that is not negative, and is {value!r}", hint="max_retries=0: no retries"
                 )
         if self.deadline is not None and self.deadline <= 0:
             raise InvalidRequestError(

@@ -295,6 +295,10 @@ def canonical_name(name: str) -> str | None:
     Raises:
         ConfigurationError: an installed package offers that provider, and cannot be imported.
     """
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"a provider's name is a text, not {type(name).__name__}", hint=f"known: {', '.join(PROVIDER_CONFIGS)}"
+        )
     lowered = name.strip().lower()
     lowered = ALIASES.get(lowered, lowered)
     if lowered not in PROVIDER_CONFIGS:
