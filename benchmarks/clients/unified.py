@@ -9,7 +9,7 @@ from benchmarks import payloads
 from unified_llm import TextDelta, UnifiedLLM
 
 REQUIRES = ("unified_llm",)
-IMPORT = "import unified_llm"
+IMPORT = "from unified_llm import UnifiedLLM"
 
 
 def _llm(url: str, **options: Any) -> UnifiedLLM:
