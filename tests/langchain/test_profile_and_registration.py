@@ -159,6 +159,7 @@ def test_everything_public_is_there() -> None:
     assert langchain_unified_llm.__all__ == [
         "ChatUnifiedLLM",
         "UnifiedLLMEmbeddings",
+        "UnifiedLLMRerank",
         "__version__",
         "register",
     ]

@@ -28,3 +28,4 @@ def test_every_python_block_of_the_readme_runs(
     assert "What is a codec?" in said
     assert "'name': 'add'" in said
     assert "punchline" in said
+    assert "Cats sleep" in said
