@@ -118,6 +118,22 @@ def test_what_only_the_responses_api_has_goes_there_whatever_the_model(options: 
     assert dialect_of(ask(model="gpt-4o", **options), dialect="chat") == "chat"
 
 
+@pytest.mark.parametrize("body", [{"reasoning": {"effort": "low"}}, {"prompt": "x"}, {"include": ["x"]}, {"text": {}}])
+def test_words_that_proxies_have_in_chats_change_nothing_there(body: dict[str, Any]) -> None:
+    request = ask(model="gpt-4o", extra_body=body)
+    assert dialect_of(request, base_url="http://127.0.0.1:4000/v1") == "chat"
+    assert dialect_of(request, "mistral") == "chat"
+    assert dialect_of(request) == "responses"
+
+
+def test_built_in_tools_and_ids_of_responses_are_told_everywhere() -> None:
+    url = "http://127.0.0.1:4000/v1"
+    for name in ("openai", "azure"):
+        assert dialect_of(ask(model="m", tools=(WEB,)), name, base_url=url) == "responses"
+        assert dialect_of(ask(model="m", extra_body={"previous_response_id": "r"}), name, base_url=url) == "responses"
+    assert dialect_of(ask(model="m", tools=(WEB,)), "groq") == "chat"  # which has tools of that form in chats
+
+
 def test_function_and_custom_tools_exist_in_both() -> None:
     custom = Tool("sql", native={"type": "custom", "name": "sql"})
     assert dialect_of(ask(model="gpt-4o", tools=(ADD, custom))) == "chat"

@@ -24,7 +24,7 @@ from unified_llm.errors import (
 )
 from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.base import WireProvider
-from unified_llm.providers.openai_dialect import Dialect, check_dialect, choose_dialect, is_own_address
+from unified_llm.providers.openai_dialect import Dialect, check_dialect, choose_dialect, has_choice, is_own_address
 from unified_llm.providers.openai_learning import advise, lesson, wants_advice
 from unified_llm.providers.openai_setup import (
     auth_header,
@@ -96,7 +96,7 @@ class OpenAICompatibleProvider(WireProvider):
         self._default_embedding_model = default_embedding_model or row.default_embedding_model
         self.cost_per_call = 0.0 if known.free else None
         self._dialect = check_dialect(dialect, name)
-        if self._dialect is None and not (known.builtin_tools or known.dialect != "chat" or known.models):
+        if self._dialect is None and not has_choice(known):
             self._dialect = "chat"
         self._own_address = is_own_address(self.base_url, row.base_url)
         self._responses = ResponsesCodec(self._secrets)

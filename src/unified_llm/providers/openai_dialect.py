@@ -16,7 +16,7 @@ from unified_llm.messages import Audio
 from unified_llm.profiles import Profile
 from unified_llm.requests import ChatRequest, ModelConfig
 
-__all__ = ["Dialect", "check_dialect", "choose_dialect", "is_own_address"]
+__all__ = ["Dialect", "check_dialect", "choose_dialect", "has_choice", "is_own_address"]
 
 Dialect: TypeAlias = Literal["chat", "responses"]
 
@@ -36,6 +36,7 @@ _RESPONSES_FIELDS = frozenset(
         "max_tool_calls", "previous_response_id", "prompt", "reasoning", "text", "truncation",
     }
 )  # fmt: skip
+_UNMISTAKABLE = frozenset({"conversation", "previous_response_id"})  # not so "reasoning", which proxies have in chats
 _CHAT_TOOLS = frozenset({"function", "custom"})
 
 
@@ -52,6 +53,11 @@ def check_dialect(value: object, provider: str) -> Dialect | None:
     )
 
 
+def has_choice(profile: Profile) -> bool:
+    """Whether some request to a server of this profile may take the Responses API without being told to."""
+    return profile.builtin_tools or profile.dialect != "chat" or any("dialect" in r.changes for r in profile.models)
+
+
 def is_own_address(url: str, own: str | None) -> bool:
     """Whether `url` is the service's own address or one of its regions, rather than a proxy of somebody else's."""
     host, home = urlsplit(url).hostname or "", urlsplit(own or "").hostname
@@ -65,7 +71,8 @@ def choose_dialect(request: ChatRequest, profile: Profile, provider: str, *, own
     takes that one. Otherwise it takes the profile's, if the address is the service's own: a proxy may not have both.
     """
     given = _given_fields(request.config, provider)
-    if given.keys() & _RESPONSES_FIELDS or (profile.builtin_tools and _has_builtin(request, given.get("tools"))):
+    words = _RESPONSES_FIELDS if own_address else _UNMISTAKABLE
+    if profile.builtin_tools and (given.keys() & words or _has_builtin(request, given.get("tools"))):
         return "responses"
     model = profile.for_model(request.model)
     if model.dialect == "chat" or not own_address or given.keys() & _CHAT_FIELDS or _needs_chat(request, model):
