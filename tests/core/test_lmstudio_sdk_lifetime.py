@@ -115,7 +115,7 @@ def test_a_process_that_ends_without_closing_prints_nothing(studio: LMStudioDoub
         print(llm.chat("x"))
         asyncio.run(llm.chat_async("y"))
     """
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(code), studio.url]
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), studio.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "Echo: x\n", "")
 
