@@ -8,7 +8,17 @@ Without a model, the offline provider plays two deployments. Its calls are given
 import asyncio
 import sys
 
-from unified_llm import Budget, BudgetExceeded, CallInfo, Deployment, Price, PriceTable, UnifiedLLM, UsageRecord
+from unified_llm import (
+    Budget,
+    BudgetExceeded,
+    CallInfo,
+    Deployment,
+    Price,
+    PriceTable,
+    UnifiedLLM,
+    UsageHooks,
+    UsageRecord,
+)
 
 QUOTA = {"summaries": 2}
 
@@ -34,6 +44,19 @@ def note(record: UsageRecord) -> None:
     print(f"  {record.provider}:{record.model} {record.label}: {record.usage.total_tokens} tokens, {cost} USD")
 
 
+def count(cost: float | None, model: str | None) -> None:
+    """A counter of two arguments; one of eleven is `save`."""
+    SPENT.append(cost)
+
+
+async def save(cost: float | None, model: str | None, operation: str, *rest: object) -> None:
+    SAVED.append((operation, cost, *rest))
+
+
+SPENT: list[float | None] = []
+SAVED: list[tuple[object, ...]] = []
+
+
 def main(model: str | None = None) -> None:
     deployments = [
         # Nothing listens on port 9 of this machine: the second deployment takes over.
@@ -47,7 +70,12 @@ def main(model: str | None = None) -> None:
         max_retries=0,
         prices=PriceTable({"offline:*": Price(input=1.0, output=4.0)}),
         on_usage=note,
-        hooks=[Quota(), budget := Budget(tokens=400)],
+        hooks=[
+            Quota(),
+            budget := Budget(tokens=400),
+            UsageHooks(count, get_usage=lambda: len(SPENT) < 1000),
+            UsageHooks(save),
+        ],
     )
     with llm:
         print("two summaries:")
@@ -67,6 +95,7 @@ def main(model: str | None = None) -> None:
 
         total = llm.usage.total()
         print(f"in all: {total.calls} calls, {budget.spent_tokens} tokens, {total.cost:.6f} USD")
+        print(f"counted by hooks: {len(SPENT)} with two arguments, {len(SAVED)} with eleven; the last: {SAVED[-1]}")
         print(f"by label: {', '.join(f'{k}: {v.calls}' for k, v in llm.usage.by_label().items())}")
 
 

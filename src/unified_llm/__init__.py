@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unified_llm.client import UnifiedLLM
     from unified_llm.comparison import Comparison, compare, compare_async
     from unified_llm.conversations import Conversation, ConversationManager
-    from unified_llm.costs import Budget, BudgetExceeded, Ledger, Price, PriceTable, Totals, UsageRecord
+    from unified_llm.costs import Budget, BudgetExceeded, Ledger, Price, PriceTable, Totals, UsageHooks, UsageRecord
     from unified_llm.credentials.manager import CredentialManager, CredentialSource
     from unified_llm.errors import (
         APIConnectionError,
@@ -113,7 +113,7 @@ _HOMES: dict[str, str] = {
     "flow.hooks": "CallInfo Hooks",
     "logs": "RedactingFilter",
     "messages": "Audio File Image Message MessageRole Native Opaque Origin Part Text Thinking ToolCall ToolResult",
-    "costs": "Budget BudgetExceeded Ledger Price PriceTable Totals UsageRecord",
+    "costs": "Budget BudgetExceeded Ledger Price PriceTable Totals UsageHooks UsageRecord",
     "credentials.manager": "CredentialManager CredentialSource",
     "policy": "BreakerSettings Deployment Limits RetryPolicy",
     "providers.base": "LLMProvider",
@@ -234,6 +234,7 @@ __all__ = [
     "UnknownProviderError",
     "UnsupportedOptionError",
     "Usage",
+    "UsageHooks",
     "UsageRecord",
     "UsageUpdate",
     "compare",

@@ -23,6 +23,7 @@ from unified_llm import (
     Totals,
     UnifiedLLM,
     Usage,
+    UsageHooks,
     UsageRecord,
 )
 from unified_llm.testing import Failure, FakeLLM, Reply
@@ -255,3 +256,54 @@ def test_calls_that_wait_to_be_counted_are_counted_without_being_asked(monkeypat
             thread.join()
     assert len(llm.usage._waiting) == 2
     assert llm.usage.total().calls == 5
+
+
+# -- the two functions of other clients -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_increment_usage_takes_one_two_or_eleven_arguments(asynchronous: bool) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def one(record: Any) -> None:
+        seen.append((record.model, record.usage.input_tokens))
+
+    async def two(cost: float | None, model: str | None) -> None:
+        seen.append((cost, model))
+
+    def eleven(*arguments: Any) -> None:
+        seen.append(arguments)
+
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}
+    prices = PriceTable({"fake:*": Price(1.0, 10.0)})
+    hooks = [UsageHooks(one), UsageHooks(two), UsageHooks(eleven)]
+    llm = FakeLLM(Reply("hi", usage=usage), hooks=hooks, prices=prices)
+    response = await llm.chat_async("x", label="greet") if asynchronous else llm.chat("x", label="greet")
+    assert response.cost is not None
+    model = seen[0][0]
+    assert seen[0] == (model, 1000)
+    assert seen[1] == (response.cost, model)
+    cost, _, operation, seconds, first, given, taken, provider, project, region, cached = seen[2]
+    assert (cost, operation, given, taken, provider) == (response.cost, "greet", 1000, 100, response.provider)
+    assert seconds is not None
+    assert (first, project, region, cached) == (None, None, None, 400)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_get_usage_decides_before_each_call(asynchronous: bool) -> None:
+    allowed = iter([True, False])
+
+    async def later() -> bool:
+        return next(allowed)
+
+    llm = FakeLLM("hi", "never sent", hooks=[UsageHooks(get_usage=later if asynchronous else lambda: next(allowed))])
+    assert await llm.chat_async("x") == "hi"
+    with pytest.raises(BudgetExceeded, match="does not allow"):
+        await llm.chat_async("x") if asynchronous else llm.chat("x")
+    assert len(llm.requests) == 1
+
+
+def test_another_number_of_arguments_is_refused_when_the_hook_is_made() -> None:
+    with pytest.raises(InvalidRequestError, match="takes 3 arguments") as caught:
+        UsageHooks(lambda a, b, c: None)
+    assert "11" in str(caught.value.hint)

@@ -3,5 +3,6 @@
 from unified_llm.costs.budget import Budget, BudgetExceeded
 from unified_llm.costs.ledger import Ledger, Totals, UsageRecord
 from unified_llm.costs.prices import Price, PriceTable
+from unified_llm.costs.usage_hooks import UsageHooks
 
-__all__ = ["Budget", "BudgetExceeded", "Ledger", "Price", "PriceTable", "Totals", "UsageRecord"]
+__all__ = ["Budget", "BudgetExceeded", "Ledger", "Price", "PriceTable", "Totals", "UsageHooks", "UsageRecord"]
