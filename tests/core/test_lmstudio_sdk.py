@@ -225,6 +225,25 @@ def test_messages_of_newer_servers_are_skipped_and_unknown_values_cost_nothing()
     assert answer.usage.input_tokens is None
 
 
+def test_it_makes_no_difference_how_the_network_cuts_the_messages() -> None:
+    fragments = [("<think>", "reasoningStartTag"), ("h\u00fcm", "reasoning"), ("It ", "none"), ("rains\n", "none")]
+    lines: list[Any] = [{"type": "fragment", "fragment": {"content": t, "reasoningType": k}} for t, k in fragments]
+    call = {"type": "function", "id": "c", "name": "add", "arguments": {"a": "\n"}}
+    lines += [{"type": "toolCallGenerationEnd", "toolCallRequest": call}, {"type": "success", "stats": {}}]
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+    def events(size: int) -> list[Any]:
+        decoder = LMStudioChatCodec().decoder({}, ask(), CodecContext("lmstudio", Profile()))
+        pieces = [body[i : i + size] for i in range(0, len(body), size)]
+        return [e for piece in pieces for e in decoder.feed(piece)] + list(decoder.close())
+
+    whole = events(len(body))
+    assert len(whole) == 11
+    assert all(events(size) == whole for size in (1, 2, 7, 60, 100))
+    lined = LMStudioChatCodec().decoder({}, ask(), CodecContext("lmstudio", Profile()))
+    assert [e for line in body.splitlines(keepends=True) for e in lined.feed(line)] == whole
+
+
 # -- tools ------------------------------------------------------------------------------------------------------------
 
 

@@ -298,9 +298,11 @@ def test_one_client_serves_several_event_loops_one_after_the_other(studio: LMStu
         return str(await llm.chat_async(text))
 
     assert [asyncio.run(chat(t)) for t in ("a", "b", "c")] == ["Echo: a", "Echo: b", "Echo: c"]
+    assert studio.wait_alone()  # each loop takes its websocket with it
     assert llm.chat("d") == "Echo: d"
     assert len(studio.connections) == 4
     llm.close()
+    assert studio.wait_alone()
 
 
 def test_one_client_serves_two_event_loops_at_once(studio: LMStudioDouble) -> None:

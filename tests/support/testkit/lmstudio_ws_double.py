@@ -109,6 +109,7 @@ class LMStudioDouble:
         self.calls: list[tuple[str, Any]] = []
         self.identities: list[Mapping[str, Any]] = []
         self.connections: list[str] = []
+        self.open_connections = 0
         self.asked = threading.Condition()
         self.load_steps: Sequence[float] = (0.0, 0.5, 1.0)
         self.load_hangs = False
@@ -189,6 +190,11 @@ class LMStudioDouble:
         with self.asked:
             return self.asked.wait_for(lambda: path in self.paths(), timeout)
 
+    def wait_alone(self, timeout: float = 5) -> bool:
+        """Whether every websocket is closed within `timeout` seconds."""
+        with self.asked:
+            return self.asked.wait_for(lambda: self.open_connections == 0, timeout)
+
     def paths(self) -> list[str]:
         """What was called, in order."""
         return [path for path, _ in self.calls]
@@ -243,6 +249,7 @@ class LMStudioDouble:
             return
         writer.write(ws.send(AcceptConnection()))
         self.connections.append(namespace)
+        self.open_connections += 1
         link = _Link(self, namespace, ws, writer)
         try:
             while data := await reader.read(65536):
@@ -263,6 +270,9 @@ class LMStudioDouble:
                         return
         finally:
             link.end()
+            with self.asked:
+                self.open_connections -= 1
+                self.asked.notify_all()
 
     # -- what it knows ----------------------------------------------------------------------------------------------
 
