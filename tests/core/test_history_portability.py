@@ -154,7 +154,7 @@ def distinct(part: Part) -> str | None:
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=[f"{a}-{b}" for a, b in PAIRS])
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
 @given(begin=PHASES, between=PHASES, end=PHASES)
 def test_a_history_goes_there_and_back(
     first: str, second: str, begin: list[Any], between: list[Any], end: list[Any]

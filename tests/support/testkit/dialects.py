@@ -11,11 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from testkit import claude_replies, claude_rules, ollama_rules, openai_rules, responses_double, responses_rules
+from testkit import (
+    claude_replies,
+    claude_rules,
+    lmstudio_rules,
+    ollama_rules,
+    openai_rules,
+    responses_double,
+    responses_rules,
+)
 from testkit.openai_answers import Call, Say, completion
 from testkit.openai_quirks import QUIRKS
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.codecs.base import ChatCodec, CodecContext
+from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec
 from unified_llm.codecs.ollama_chat import OllamaChatCodec
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
 from unified_llm.codecs.responses_api import ResponsesCodec
@@ -32,7 +41,18 @@ Body = dict[str, Any]
 
 STEPS = ("text", "thinking", "hidden thinking", "call", "calls", "thinking and call", "cited", "own tool")
 TOOLS = (Tool("add", "Adds", {"type": "object", "properties": {"a": {"type": "integer"}}}),)
-DIALECTS = ("claude", "openai", "openrouter", "deepseek", "mistral", "gemini", "lmstudio", "responses", "ollama")
+DIALECTS = (
+    "claude",
+    "openai",
+    "openrouter",
+    "deepseek",
+    "mistral",
+    "gemini",
+    "lmstudio",
+    "lmstudio-sdk",
+    "responses",
+    "ollama",
+)
 _MODELS = {"claude": "claude-sonnet-5-5", "responses": "gpt-5-mini"}
 
 
@@ -103,6 +123,9 @@ def maker(name: str) -> Maker:
                 _say_ollama,
                 _ollama_messages,
             )
+        case "lmstudio-sdk":
+            context = CodecContext("lmstudio", PROFILES["lmstudio"])
+            return Maker(name, _Websocket(), context, _judge_lmstudio, _say_lmstudio, lambda _: [])
     quirks = QUIRKS[name]
     return Maker(
         name,
@@ -227,6 +250,31 @@ def _replayable(message: Mapping[str, Any]) -> Body:
     names = ("tool_calls", "reasoning_details")
     kept = {k: message[k] for k in names if message.get(k)}
     return {"content": message.get("content") or "", **kept}
+
+
+# -- LM Studio's websockets -------------------------------------------------------------------------------------------
+
+
+class _Websocket(OpenAIChatCodec):
+    """Both transports of LM Studio share a history: what one is sent, the other may have answered."""
+
+    def encode(self, request: ChatRequest, context: CodecContext) -> WireCall:
+        return LMStudioChatCodec().encode(request, context)
+
+
+def _judge_lmstudio(_: WireCall, body: Body) -> list[str]:
+    parameter = json.loads(json.dumps(body["parameter"])) | {"modelSpecifier": {"type": "query", "query": {}}}
+    for message in parameter["history"]["messages"]:
+        for part in message["content"]:
+            if "upload" in part:  # what the driver puts there
+                del part["upload"]
+                part |= {"name": "image-0.png", "identifier": "file-1", "sizeBytes": 70, "fileType": "image"}
+    frame = {"type": "channelCreate", "endpoint": "predict", "channelId": 1, "creationParameter": parameter}
+    return lmstudio_rules.inbound_faults("llm", frame)
+
+
+def _say_lmstudio(step: str, n: int, body: Body) -> Body:
+    return completion(_say(step, n, "call_"), {"model": "m"}, QUIRKS["lmstudio"], n)
 
 
 # -- Ollama -----------------------------------------------------------------------------------------------------------
