@@ -1,17 +1,15 @@
-"""Messages as dictionaries: the OpenAI chat shape, Anthropic content blocks, and our own lossless form."""
+"""Messages as dictionaries: reading every usual shape (see `content_blocks`, `message_dumps`), writing OpenAI's."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from unified_llm import _json
+from unified_llm.content_blocks import KNOWN_TYPES, data_url, parts_from_block, split_data_url, unbase64
 from unified_llm.errors import InvalidMessageError
+from unified_llm.message_dumps import dump_message, load_message
 from unified_llm.message_keys import Unsent, unsent_keys
 from unified_llm.messages import (
     Audio,
@@ -21,7 +19,6 @@ from unified_llm.messages import (
     MessageRole,
     Native,
     Opaque,
-    Origin,
     Part,
     Text,
     Thinking,
@@ -41,38 +38,6 @@ __all__ = [
     "split_data_url",
     "to_openai_dict",
 ]
-
-_DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]*?)*?(?P<b64>;base64)?,(?P<data>.*)", re.DOTALL)
-
-
-def data_url(data: bytes, media_type: str) -> str:
-    """``data:<media_type>;base64,...`` of some bytes."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def split_data_url(url: str) -> tuple[bytes, str]:
-    """Bytes and media type of a base64 ``data:`` URL. Raises `InvalidMessageError` when it is not one."""
-    match = _DATA_URL.fullmatch(url)
-    if match is None or not match["b64"]:
-        raise InvalidMessageError(
-            "the data URL is not base64", hint="write it as data:image/png;base64,..., or pass the bytes as data="
-        )
-    return _unbase64(match["data"]), match["type"] or "application/octet-stream"
-
-
-def _unbase64(text: object) -> bytes:
-    if not isinstance(text, str):
-        raise InvalidMessageError(
-            f"base64 data must be text, not {type(text).__name__}", hint="raw bytes go into a part: Image(data=...)"
-        )
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise InvalidMessageError(
-            f"the data is not valid base64: {exc}",
-            hint="pass the raw bytes instead: Image(data=open(path, 'rb').read())",
-        ) from exc
-
 
 # -- reading ----------------------------------------------------------------------------------------
 
@@ -197,7 +162,7 @@ def _message_of(value: Mapping[str, Any]) -> Message:
     if not isinstance(role, str):
         raise InvalidMessageError("a message has no role", hint="add 'role': 'user' (or system, assistant, tool)")
     if "parts" in value:
-        return _load_message(value)
+        return load_message(value)
     content = value.get("content")
     if role == "tool" or role == "function":
         return _tool_message(value, content)
@@ -238,7 +203,7 @@ def _more_parts(value: Mapping[str, Any], *, said: bool) -> list[Part]:
         parts.append(Text(refusal))
     for image in value.get("images") or ():
         data = split_data_url(image)[0] if isinstance(image, str) and image.startswith("data:") else None
-        parts.append(Image(data=_unbase64(image) if data is None else data))
+        parts.append(Image(data=unbase64(image) if data is None else data))
     for key in ("reasoning_details", "extra_content"):
         if value.get(key):
             parts.append(Opaque(Native("openai-chat", {"type": key, key: value[key]})))
@@ -271,124 +236,6 @@ def _tool_call(call: object) -> ToolCall:
     if arguments is not None and not isinstance(arguments, (str, Mapping)):
         raise InvalidMessageError(f"tool call arguments are {type(arguments).__name__}", hint="use JSON text or a dict")
     return ToolCall(function["name"], arguments if arguments is not None else "", call.get("id"))
-
-
-def parts_from_block(block: object) -> list[Part]:
-    """The parts that one content block stands for: a str, a part, or a dict in the OpenAI or Anthropic shape.
-
-    Raises:
-        InvalidMessageError: its type is not known, or something in it is missing.
-    """
-    if isinstance(block, str):
-        return [Text(block)] if block else []
-    if not isinstance(block, Mapping):
-        if isinstance(block, (Text, Thinking, ToolCall, ToolResult, Image, Audio, File, Opaque)):
-            return [block]
-        raise InvalidMessageError(f"a content part is {type(block).__name__}", hint="use a dict with a 'type'")
-    kind = block.get("type")
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None:
-        raise InvalidMessageError(
-            f"unknown content part type {kind!r}", hint=f"known: {', '.join(sorted(_READERS))}; or pass an Opaque part"
-        )
-    return [reader(block)]
-
-
-def _read_text(block: Mapping[str, Any]) -> Part:
-    text = block.get("text")
-    if not isinstance(text, str):
-        raise InvalidMessageError("a text part has no text", hint="{'type': 'text', 'text': '...'}")
-    return Text(text, tuple(block.get("citations") or ()))
-
-
-def _read_image_url(block: Mapping[str, Any]) -> Part:
-    image = block.get("image_url")
-    url = image.get("url") if isinstance(image, Mapping) else image
-    if not isinstance(url, str):
-        raise InvalidMessageError(
-            "an image_url part has no url", hint="{'type': 'image_url', 'image_url': {'url': 'https://...'}}"
-        )
-    detail = image.get("detail") if isinstance(image, Mapping) else None
-    if url.startswith("data:"):
-        data, media_type = split_data_url(url)
-        return Image(data=data, media_type=media_type, detail=detail)
-    return Image(url=url, detail=detail)
-
-
-def _source(block: Mapping[str, Any]) -> dict[str, Any]:
-    source = block.get("source")
-    if not isinstance(source, Mapping):
-        raise InvalidMessageError(
-            f"a {block.get('type')} part has no source",
-            hint="'source': {'type': 'base64', 'media_type': 'image/png', 'data': '...'}, or type url, file, text",
-        )
-    match source.get("type"):
-        case "base64":
-            return {"data": _unbase64(source.get("data")), "media_type": source.get("media_type")}
-        case "url":
-            return {"url": source.get("url")}
-        case "file":
-            return {"file_id": source.get("file_id")}
-        case "text":
-            return {"data": str(source.get("data", "")).encode(), "media_type": "text/plain"}
-        case other:
-            raise InvalidMessageError(f"unknown source type {other!r}", hint="use base64, url, file or text")
-
-
-def _read_audio(block: Mapping[str, Any]) -> Part:
-    audio = block.get("input_audio") or {}
-    return Audio(data=_unbase64(audio.get("data")), media_type=f"audio/{audio.get('format', 'wav')}")
-
-
-def _read_file(block: Mapping[str, Any]) -> Part:
-    file = block.get("file", block)
-    name, content = file.get("filename"), file.get("file_data")
-    if isinstance(content, str):
-        data, media_type = split_data_url(content) if content.startswith("data:") else (_unbase64(content), None)
-        return File(data=data, media_type=media_type, name=name)
-    return File(file_id=file.get("file_id"), name=name)
-
-
-def _read_tool_use(block: Mapping[str, Any]) -> Part:
-    name, given = block.get("name"), block.get("input") or {}
-    if not isinstance(name, str) or not name:
-        raise InvalidMessageError("a tool_use part has no name", hint="name the tool that is called")
-    if not isinstance(given, (Mapping, str)):
-        raise InvalidMessageError(f"the input of a tool_use part is {type(given).__name__}", hint="use a dictionary")
-    return ToolCall(name, given, block.get("id"))
-
-
-def _read_tool_result(block: Mapping[str, Any]) -> Part:
-    content, call_id = block.get("content"), block.get("tool_use_id")
-    if not isinstance(call_id, str) or not call_id:
-        raise InvalidMessageError("a tool_result part has no tool_use_id", hint="give the id of the call it answers")
-    if isinstance(content, Sequence) and not isinstance(content, str):
-        content = [part for inner in content for part in parts_from_block(inner)]
-    return ToolResult(call_id, content, is_error=bool(block.get("is_error")))
-
-
-def _read_thinking(block: Mapping[str, Any]) -> Part:
-    return Thinking(block.get("thinking") or "", block.get("signature"))
-
-
-_READERS: dict[str, Callable[[Mapping[str, Any]], Part]] = {
-    "text": _read_text,
-    "input_text": _read_text,
-    "output_text": _read_text,
-    "image_url": _read_image_url,
-    "image": lambda b: Image(**_source(b)),
-    "document": lambda b: File(**_source(b), name=b.get("title")),
-    "input_audio": _read_audio,
-    "file": _read_file,
-    "tool_use": _read_tool_use,
-    "tool_result": _read_tool_result,
-    "thinking": _read_thinking,
-    "redacted_thinking": lambda b: Thinking("", redacted=b.get("data")),
-    "refusal": lambda b: Text(str(b.get("refusal", ""))),
-}
-
-KNOWN_TYPES = frozenset(_READERS)
-"""The block types that `parts_from_block` reads."""
 
 
 # -- the OpenAI chat shape ---------------------------------------------------------------------------
@@ -426,84 +273,3 @@ def _openai_part(part: Text | Image | Audio | File) -> dict[str, Any]:
         body = base64.b64encode(part.data or b"").decode()
         return {"type": "input_audio", "input_audio": {"data": body, "format": (part.media_type or "audio/wav")[6:]}}
     return {"type": "file", "file": {"filename": part.name, "file_data": place, "file_id": part.file_id}}
-
-
-# -- our own lossless form --------------------------------------------------------------------------
-
-_KINDS: dict[str, type[Any]] = {
-    "text": Text,
-    "thinking": Thinking,
-    "tool_call": ToolCall,
-    "tool_result": ToolResult,
-    "image": Image,
-    "audio": Audio,
-    "file": File,
-    "opaque": Opaque,
-}
-_KIND_OF = {cls: kind for kind, cls in _KINDS.items()}
-
-
-def dump_message(message: Message) -> dict[str, Any]:
-    """See `Message.dump`."""
-    value: dict[str, Any] = {"role": message.role.value, "parts": [_dump_part(p) for p in message.parts]}
-    if message.origin is not None:
-        value["origin"] = {n: getattr(message.origin, n) for n in Origin.__slots__}
-    return value | {k: v for k in ("name", "id") if (v := getattr(message, k)) is not None}
-
-
-def _dump_part(part: Part) -> dict[str, Any]:
-    value: dict[str, Any] = {"type": _KIND_OF[type(part)]}
-    for f in fields(part):
-        item = getattr(part, f.name)
-        if f.name.startswith("_") or item is None or item == () or item is False:
-            continue
-        value[f.name] = _dump_value(f.name, item)
-    return value
-
-
-def _dump_value(name: str, item: Any) -> Any:
-    if isinstance(item, Native):
-        return {f.name: v for f in fields(item) if (v := getattr(item, f.name)) is not None}
-    if isinstance(item, bytes):
-        return base64.b64encode(item).decode()
-    if name == "parts":
-        return [_dump_part(p) for p in item]
-    if name == "citations":
-        return [dict(c) for c in item]
-    return str(item) if name == "path" else item
-
-
-def _load_message(value: Mapping[str, Any]) -> Message:
-    origin = value.get("origin")
-    try:
-        return Message(
-            value["role"],
-            tuple(_load_part(p) for p in value["parts"]),
-            name=value.get("name"),
-            id=value.get("id"),
-            origin=Origin(**origin) if origin else None,
-        )
-    except (KeyError, TypeError) as exc:
-        raise InvalidMessageError(f"not a dumped message: {exc}", hint="pass what Message.dump() returned") from exc
-
-
-def _load_part(value: Mapping[str, Any]) -> Part:
-    given = dict(value)
-    cls = _KINDS[given.pop("type")]
-    if "native" in given:
-        given["native"] = Native(**given["native"])
-    if isinstance(given.get("data"), str):
-        given["data"] = _unbase64(given["data"])
-    if "citations" in given:
-        given["citations"] = tuple(given["citations"])
-    if cls is ToolCall:
-        return ToolCall(given["name"], given["arguments_json"], given["id"], native=given.get("native"))
-    if cls is ToolResult:
-        given["content"] = [_load_part(p) for p in given.pop("parts", ())]
-    part: Part = cls(**given)
-    return part
-
-
-def dumps_messages(messages: Iterable[Message]) -> str:
-    """JSON text of a whole history, lossless."""
-    return _json.dumps_str([dump_message(m) for m in messages])

@@ -45,7 +45,8 @@ STILL_HEAVY = [name for name in HEAVY if name not in ("httpx", "httpcore", "pyda
 FLOORS: list[set[str]] = [
     {"errors", "_json"},
     {"_optional", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
-    {"requests", "schema_problems", "part_types"},
+    {"content_blocks", "part_types"},
+    {"requests", "schema_problems", "message_dumps"},
     {"responses", "schemas"},
     {"stream", "wire", "message_formats"},
     {"codecs", "attachments", "credentials", "chat_stream", "cache"},
