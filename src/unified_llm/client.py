@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, TypeAlias, Union, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
 from unified_llm import attachments
 from unified_llm.cache import ResponseCache
@@ -30,6 +30,13 @@ from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embedding, 
 from unified_llm.routing import AvailableProviders, Router
 from unified_llm.stream import StreamEnd, StreamEvent
 from unified_llm.tools import Tool, ToolLike, normalize_tool
+
+if TYPE_CHECKING:
+    from unified_llm.providers.claude import ClaudeProvider
+    from unified_llm.providers.llamacpp_server import LlamaCppServerProvider
+    from unified_llm.providers.lmstudio import LMStudioProvider
+    from unified_llm.providers.lollms import LollmsProvider, LollmsWebUIProvider
+    from unified_llm.providers.ollama import OllamaProvider
 
 __all__ = ["UnifiedLLM"]
 
@@ -553,6 +560,18 @@ class UnifiedLLM:
     @overload
     def get_provider(self, name: None = ...) -> str: ...
     @overload
+    def get_provider(self, name: Literal["claude"]) -> ClaudeProvider: ...
+    @overload
+    def get_provider(self, name: Literal["lmstudio"]) -> LMStudioProvider: ...
+    @overload
+    def get_provider(self, name: Literal["ollama"]) -> OllamaProvider: ...
+    @overload
+    def get_provider(self, name: Literal["llamacpp"]) -> LlamaCppServerProvider: ...
+    @overload
+    def get_provider(self, name: Literal["lollms"]) -> LollmsProvider: ...
+    @overload
+    def get_provider(self, name: Literal["lollms-webui"]) -> LollmsWebUIProvider: ...
+    @overload
     def get_provider(self, name: str) -> LLMProvider: ...
     def get_provider(self, name: str | None = None) -> str | LLMProvider:
         """Name of the current provider; detects it if that has not been done yet (300 ms at most).
@@ -576,6 +595,18 @@ class UnifiedLLM:
 
     @overload
     async def get_provider_async(self, name: None = ...) -> str: ...
+    @overload
+    async def get_provider_async(self, name: Literal["claude"]) -> ClaudeProvider: ...
+    @overload
+    async def get_provider_async(self, name: Literal["lmstudio"]) -> LMStudioProvider: ...
+    @overload
+    async def get_provider_async(self, name: Literal["ollama"]) -> OllamaProvider: ...
+    @overload
+    async def get_provider_async(self, name: Literal["llamacpp"]) -> LlamaCppServerProvider: ...
+    @overload
+    async def get_provider_async(self, name: Literal["lollms"]) -> LollmsProvider: ...
+    @overload
+    async def get_provider_async(self, name: Literal["lollms-webui"]) -> LollmsWebUIProvider: ...
     @overload
     async def get_provider_async(self, name: str) -> LLMProvider: ...
     async def get_provider_async(self, name: str | None = None) -> str | LLMProvider:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from unified_llm.cli.exits import ExitCode
 from unified_llm.cli.failures import Leave
@@ -15,9 +14,6 @@ from unified_llm.client import UnifiedLLM
 from unified_llm.detection import split_model_ref
 from unified_llm.local_models import LocalModel, PullProgress, find_models, model_folder, pull, read_model
 from unified_llm.responses import ModelInfo
-
-if TYPE_CHECKING:
-    from unified_llm.providers.ollama import OllamaProvider
 
 __all__ = ["pull_model"]
 
@@ -53,8 +49,7 @@ def _interruptible(out: Output) -> Iterator[None]:
 
 def _pull_by_ollama(name: str, report: Callable[[PullProgress], None]) -> ModelInfo:
     with UnifiedLLM("offline") as llm:  # another provider is asked, with the settings that a client reads
-        ollama = cast("OllamaProvider", llm.get_provider("ollama"))
-        return ollama.pull(name, progress=report)
+        return llm.get_provider("ollama").pull(name, progress=report)
 
 
 def _tell_ollama(model: ModelInfo, out: Output) -> None:
