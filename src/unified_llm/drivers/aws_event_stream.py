@@ -71,6 +71,8 @@ def _event(frame: bytes) -> bytes | None:
     if headers.get(":event-type") != "chunk":
         return None
     value = _decoded(payload)
+    if "bytes" not in value and "type" in value:  # a gateway that leaves out the wrapping
+        return _sse(str(value["type"]), payload)
     try:
         data = base64.b64decode(str(value["bytes"]), validate=True)
     except (KeyError, TypeError, ValueError) as exc:
