@@ -83,6 +83,8 @@ async def test_loading_a_model_that_is_not_there_is_an_error(provider: LMStudioP
 
 def test_loading_that_gets_no_further_is_given_up(provider: LMStudioProvider, studio: LMStudioDouble) -> None:
     studio.load_hangs = True
+    provider.list_models()  # connecting and importing the SDK take their time on a busy machine
+    provider.context_length("tiny")
     with pytest.raises(APITimeoutError):
         provider.load_model("other", timeout=0.2)
     assert studio.wait_call("cancelled loading", 0.5)

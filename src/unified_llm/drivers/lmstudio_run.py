@@ -9,8 +9,9 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.lmstudio_encode import RPC
 from unified_llm.codecs.lmstudio_errors import GONE_MODEL, error_code
+from unified_llm.drivers.lmstudio_channel import Channel, RefusalError
 from unified_llm.drivers.lmstudio_sdk import CONNECT_SECONDS, LinkRefusedError, NotUnderstoodError, SocketLostError
-from unified_llm.drivers.lmstudio_session import Channel, RefusalError, Session, line, lost, soon
+from unified_llm.drivers.lmstudio_session import Session, line, lost, soon
 from unified_llm.errors import UnifiedLLMError, redact
 from unified_llm.wire import WireCall
 

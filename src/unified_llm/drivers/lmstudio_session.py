@@ -6,126 +6,17 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 from unified_llm import _json
-from unified_llm.drivers.lmstudio_sdk import NotUnderstoodError, Socket, SocketLostError, connect_timed_out
+from unified_llm.drivers.lmstudio_channel import LAST, Call, Channel, Message
+from unified_llm.drivers.lmstudio_sdk import Socket, SocketLostError, connect_timed_out
 from unified_llm.errors import StreamInterruptedError
 
-__all__ = ["DEFAULT_TTL", "Channel", "RefusalError", "Session", "line", "lost", "soon"]
+__all__ = ["DEFAULT_TTL", "Session", "line", "lost", "soon"]
 
-Message: TypeAlias = Mapping[str, Any]
-_LAST = frozenset({"success", "loadSuccess", "alreadyLoaded"})
 DEFAULT_TTL = 3600
 """Seconds after which LM Studio unloads an idle model that was loaded for a call; the SDK's default."""
-
-
-class RefusalError(Exception):
-    """LM Studio answered with `error`, as it sent it. Stays inside the driver."""
-
-    def __init__(self, error: Any) -> None:
-        self.error = error
-
-
-class Channel:
-    """One channel. `deliver` gets its messages, then None; or the exception that ended it.
-
-    It is called in the session's event loop and must not block.
-    """
-
-    __slots__ = ("_began", "_deliver", "_given_up", "_number", "_open", "_socket")
-
-    def __init__(self, socket: Socket, deliver: Callable[[Any], None]) -> None:
-        self._socket = socket
-        self._deliver = deliver
-        self._number = socket.begin_channel(self)
-        self._open = True
-        self._began = self._given_up = False
-
-    async def start(self, endpoint: str, parameter: Message) -> None:
-        """Ask the server. Raises `SocketLostError`."""
-        message = {
-            "type": "channelCreate",
-            "endpoint": endpoint,
-            "channelId": self._number,
-            "creationParameter": parameter,
-        }
-        try:
-            await self._socket.send(message)
-        except SocketLostError:
-            if self._open:  # else it was told already
-                self._end()
-                raise
-
-    async def put(self, message: Message | None) -> None:
-        """See `Receiver`."""
-        self._began = True
-        if message is None:
-            self._end(SocketLostError())
-            return
-        kind = message.get("type")
-        if kind == "channelSend":
-            content = message.get("message")
-            if not self._given_up:
-                self._deliver(content)
-            if isinstance(content, Mapping) and content.get("type") in _LAST:
-                self._end(None)
-        elif kind == "channelClose":
-            self._end(None)
-        elif kind == "channelError":
-            self._end(RefusalError(message.get("error")))
-
-    def not_understood(self, warning: str) -> None:
-        """See `Receiver`. Nobody says which message it was: one that has an answer it was not."""
-        if not self._began:
-            self._end(NotUnderstoodError(warning))
-
-    def _end(self, *last: Any) -> None:
-        """Give the number back, and tell how it ended."""
-        if not self._open:
-            return
-        self._open = False
-        self._socket.end_channel(self._number, self)
-        if not self._given_up:
-            for item in last:
-                self._deliver(item)
-
-    async def cancel(self) -> None:
-        """Stop the server, unless the channel ended already. What still comes is dropped."""
-        if not self._open or self._given_up:
-            return
-        self._given_up = True
-        try:
-            await self._socket.send(
-                {"type": "channelSend", "channelId": self._number, "message": {"type": "cancel"}},
-            )
-        except SocketLostError:
-            self._end()
-
-
-class _Call:
-    """One remote call: its result as a future."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    async def put(self, message: Message | None) -> None:
-        """See `Receiver`."""
-        if self.result.done():
-            return
-        if message is None:
-            self.result.set_exception(SocketLostError())
-        elif message.get("type") == "rpcError":
-            self.result.set_exception(RefusalError(message.get("error")))
-        else:
-            self.result.set_result(message.get("result"))
-
-    def not_understood(self, warning: str) -> None:
-        """See `Receiver`."""
-        if not self.result.done():
-            self.result.set_exception(NotUnderstoodError(warning))
 
 
 class Session:
@@ -135,7 +26,6 @@ class Session:
         self._sdk = sdk
         self._netloc = netloc
         self._auth = auth
-        self._ttl = ttl
         self._ttl = ttl
         self._manager: Any = None
         self._sockets: dict[str, Socket] = {}
@@ -172,6 +62,9 @@ class Session:
         Raises:
             APITimeoutError: that took longer than `seconds`.
         """
+        known = self._sockets.get(namespace)
+        if known is not None and known.alive:
+            return False
         try:
             async with asyncio.timeout(seconds):
                 return (await self.socket(namespace))[1]
@@ -205,7 +98,7 @@ class Session:
         """The result of the remote call ``namespace/endpoint``. Raises `RefusalError`, `SocketLostError`."""
         namespace, _, endpoint = path.partition("/")
         socket, _ = await self.socket(namespace)
-        call = _Call()
+        call = Call()
         number = socket.begin_call(call)
         message: dict[str, Any] = {"type": "rpcCall", "endpoint": endpoint, "callId": number}
         if parameter is not None:
@@ -278,7 +171,7 @@ class Session:
         channel = await self.channel(f"{namespace}/getOrLoad", parameter, messages.put_nowait)
         try:
             while isinstance(message := await messages.get(), Mapping):
-                if message.get("type") in _LAST:
+                if message.get("type") in LAST:
                     info: Message = message.get("info") or {}
                     return info
                 on_message(message)
