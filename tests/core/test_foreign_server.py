@@ -18,7 +18,7 @@ import pytest
 from testkit.mcp_node import NodeTools, find_node_tools
 from testkit.wire_server import free_port
 from unified_llm import Message, TextDelta, ToolResult, UnifiedLLM
-from unified_llm.errors import RateLimitError
+from unified_llm.errors import APIConnectionError, RateLimitError, ResponseError
 
 TEXT = "It rains in Paris, and it will go on raining until the évening 🌧."
 FIXTURES = {
@@ -38,6 +38,8 @@ FIXTURES = {
             "match": {"userMessage": "busy"},
             "response": {"error": {"message": "Slow down", "type": "rate_limit_error"}, "status": 429},
         },
+        {"match": {"userMessage": "garbled"}, "response": {"content": TEXT}, "chaos": {"malformedRate": 1}},
+        {"match": {"userMessage": "cut off"}, "response": {"content": TEXT}, "chaos": {"disconnectRate": 1}},
     ]
 }
 WEATHER = {
@@ -118,3 +120,12 @@ def test_an_error_is_typed(llm: UnifiedLLM) -> None:
     with pytest.raises(RateLimitError) as caught:
         llm.chat("Are you busy?")
     assert (caught.value.status, caught.value.message) == (429, "Slow down")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("fault", ["garbled", "cut off"])
+def test_a_damaged_answer_is_an_error_of_the_tree(llm: UnifiedLLM, fault: str, streamed: bool) -> None:
+    with pytest.raises((ResponseError, APIConnectionError)) as caught:
+        _ = list(llm.stream(fault)) if streamed else llm.chat(fault)
+    assert caught.value.hint
+    assert caught.value.provider
