@@ -293,6 +293,12 @@ def test_items_that_never_end_are_closed_from_their_pieces() -> None:
     assert (response.text, response.tool_calls[0].arguments) == ("Hi", {"a": 1})
 
 
+@pytest.mark.parametrize("between", ["data:", "data: ", "id: 1\ndata: ", "data: \ndata: "])
+def test_events_may_be_written_in_any_way_the_standard_allows(between: str) -> None:
+    data = sse(answer(message("It rains."))).replace(b"data: ", between.encode())
+    assert collect(stream(data)).text == "It rains."
+
+
 def test_unknown_events_are_passed_over() -> None:
     data = lines({"type": "response.new_thing", "x": 1}, {"type": "keepalive"}) + sse(answer(message("Hi")))
     assert collect(stream(b": comment\n\n" + data)).text == "Hi"

@@ -17,6 +17,7 @@ from testkit.responses_double import (
     Fail,
     Hang,
     MidStreamError,
+    Respond,
     ResponsesDouble,
     call,
     message,
@@ -191,6 +192,18 @@ def test_a_tool_loop_keeps_its_reasoning_byte_for_byte(double: ResponsesDouble) 
     sent = double.last["input"]
     assert [i for i in sent if i.get("id")] == [*first, *second]
     assert response.adjustments == ()
+
+
+def test_reasoning_that_the_server_withheld_is_recorded_streamed_or_not(double: ResponsesDouble) -> None:
+    gone = [{"id": "rs_1", "type": "reasoning", "action": "removed", "reason": "model_mismatch"}]
+    answer = Respond("Hi", more={"input_transformations": gone})
+    double.script(answer, answer)
+    with client(double) as llm:
+        whole, streamed = llm.chat("Hi"), llm.stream("Hi")
+        list(streamed)
+    assert streamed.response is not None
+    for response in (whole, streamed.response):
+        assert [(a.kind, a.what) for a in response.adjustments] == [("lost", "reasoning item rs_1")]
 
 
 def test_forced_tools_and_structured_output(double: ResponsesDouble) -> None:

@@ -57,6 +57,8 @@ class BodySniffer:
             for block in self._sse.blocks(chunk):
                 if block.startswith(b"data: ") and b"\n" not in block:  # what nearly every event looks like
                     payloads.append(block[6:])
+                elif block.startswith(b"event: resp") and block.count(b"\n") == block.count(b"\ndata: ") == 1:
+                    payloads.append(block.partition(b"\ndata: ")[2])  # as the Responses API has them
                 elif (event := parse_event(block)) is not None:
                     payloads.append(_payload(event))
             return payloads

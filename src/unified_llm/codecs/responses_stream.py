@@ -17,11 +17,11 @@ from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
 from unified_llm.codecs.openai_body import BodySniffer
 from unified_llm.codecs.openai_reading import known_call_ids
 from unified_llm.codecs.responses_decode import decode_response, failure, output_items
-from unified_llm.codecs.responses_reading import ItemReader, finish_of, hit_the_limit, usage_of
+from unified_llm.codecs.responses_reading import ItemReader, finish_of, hit_the_limit, usage_of, withheld
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
 from unified_llm.messages import Part, Text, Thinking, ToolCall
 from unified_llm.requests import ChatRequest
-from unified_llm.responses import FinishReason
+from unified_llm.responses import Adjustment, FinishReason
 from unified_llm.stream import (
     CitationDelta,
     Finish,
@@ -65,7 +65,10 @@ class _Item:
 
 
 class ResponsesStreamDecoder:
-    """Bytes in, events out. Iterate what `feed` returns: an error is raised after the events before it."""
+    """Bytes in, events out. Iterate what `feed` returns: an error is raised after the events before it.
+
+    `adjustments` are known at the end: reasoning that the server did not show to the model.
+    """
 
     __slots__ = (
         "_body",
@@ -77,6 +80,7 @@ class ResponsesStreamDecoder:
         "_request",
         "_secrets",
         "_started",
+        "adjustments",
         "done",
     )
 
@@ -91,6 +95,7 @@ class ResponsesStreamDecoder:
         self._items: dict[Any, _Item] = {}
         self._reader = ItemReader(context.provider, request.model, known_call_ids(request))
         self._started = False
+        self.adjustments: tuple[Adjustment, ...] = ()
         self.done = False
 
     # -- feeding ----------------------------------------------------------------------------------------------------
@@ -142,17 +147,24 @@ class ResponsesStreamDecoder:
     # -- one event --------------------------------------------------------------------------------------------------
 
     def _take(self, data: bytes, events: list[StreamEvent]) -> None:
-        if self.done or data.strip() in (b"", b"[DONE]"):
+        if self.done:
             return
         try:
             value = orjson.loads(data)
         except ValueError:
+            if data.strip() in (b"", b"[DONE]"):
+                return
             value = self._odd(data)
         if not isinstance(value, dict):
             raise self._nonsense(data, "an event that is not an object")
         kind = value.get("type")
         if kind == "response.output_text.delta":  # nearly every event
-            self._piece(value, "message", events)
+            item, piece = self._items.get(value.get("output_index")), value.get("delta")
+            if item is not None and type(piece) is str and piece and not item.ended:
+                item.pieces.append(piece)
+                events.append(TextDelta(piece, item.index))
+            else:
+                self._piece(value, "message", events)
             return
         handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is not None:
@@ -271,6 +283,7 @@ class ResponsesStreamDecoder:
             if part is not None:
                 events.append(PartEnd(part, item.index))
         self.done = True
+        self.adjustments = withheld(response)
         usage = usage_of(response)
         if usage.native is not None:
             events.append(UsageUpdate(usage))

@@ -347,11 +347,23 @@ def _last_events(decoder: StreamDecoder, broken: StreamInterruptedError | None) 
 class _StreamRun:
     """What one streamed call has produced so far, and when."""
 
-    __slots__ = ("_call", "_codec", "_provider", "_request", "accumulator", "first", "headers", "started", "status")
+    __slots__ = (
+        "_call",
+        "_codec",
+        "_decoder",
+        "_provider",
+        "_request",
+        "accumulator",
+        "first",
+        "headers",
+        "started",
+        "status",
+    )
 
     def __init__(self, provider: WireProvider, request: ChatRequest, call: WireCall) -> None:
         self._provider = provider
         self._codec = provider.codec_for(request)
+        self._decoder: Any = None
         self._request = request
         self._call = call
         self.accumulator = Accumulator()
@@ -363,7 +375,8 @@ class _StreamRun:
     def begin(self, status: int, headers: Any) -> Any:
         self.status = status
         self.headers = headers
-        return self._codec.decoder(headers, self._request, self._provider.context)
+        self._decoder = self._codec.decoder(headers, self._request, self._provider.context)
+        return self._decoder
 
     def add(self, event: StreamEvent) -> None:
         if self.first is None and event.type != "start" and event.type != "progress":
@@ -377,7 +390,7 @@ class _StreamRun:
             **{"model": self.accumulator.start.model or self._request.model} | details,
             provider=provider.context.provider,
             cost=provider.cost_per_call,
-            adjustments=self._call.adjustments,
+            adjustments=self._call.adjustments + getattr(self._decoder, "adjustments", ()),
             response_format=self._request.response_format,
             latency=time.perf_counter() - self.started,
             time_to_first_token=self.first,
