@@ -27,9 +27,9 @@ try() { # name, what to install, folder of the tests, their names
     failed+=("$name")
 }
 
-try core "-e .[claude,local,keyring,aiohttp,numpy]" core "messages message_keys responses schema_problems client \
-  failures unusable_answers misspelled_providers http_driver claude_driver claude_sdk_pipeline openai_double \
-  local_provider local_download credentials cache cli_app cli_chat imports"
+try core "-e .[claude,local,keyring,aiohttp,numpy]" core "messages responses schema_problems client failures \
+  unusable_answers http_driver claude_driver claude_sdk_pipeline openai_double local_provider local_download cache \
+  cli_app cli_chat"
 try langchain "-e .[claude] -e integrations/langchain-unified-llm" langchain \
   "lc_to_core chat_settings chat_calls embeddings tool_binding structured_output error_classes"
 try llama_index "-e .[claude] -e integrations/llama-index-llms-unified-llm" llama_index "llm embedding"
