@@ -20,6 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from unified_llm.errors import APITimeoutError, StreamInterruptedError, UnifiedLLMError, first_token_late
 from unified_llm.flow.admission import Admission
+from unified_llm.flow.deadlines import DeadlineExpired, within
 from unified_llm.flow.hooks import CallInfo, HookList
 from unified_llm.policy import (
     BreakerSettings,
@@ -323,7 +324,7 @@ async def _first_within(limit: float, elapsed: float, work: Awaitable[T]) -> T:
     try:
         return await _within(max(0.0, limit - elapsed), work)
     except APITimeoutError as exc:
-        if not isinstance(exc.__cause__, TimeoutError):
+        if not isinstance(exc.__cause__, DeadlineExpired):
             raise  # the driver's own, or a provider's
         raise first_token_late(limit) from exc.__cause__
 
@@ -332,9 +333,6 @@ async def _within(seconds: float | None, work: Awaitable[T]) -> T:
     if seconds is None:
         return await work
     try:
-        async with asyncio.timeout(seconds) as scope:
-            return await work
-    except TimeoutError as exc:
-        if not scope.expired():
-            raise
+        return await within(seconds, work)
+    except DeadlineExpired as exc:
         raise _late(seconds) from exc
