@@ -9,12 +9,14 @@ import pytest
 
 from testkit.lmstudio_ws_double import LMStudioDouble
 from testkit.openai_wire import PNG, ask
+from testkit.wire_server import Answer, Request, WireServer, json_reply
 from unified_llm import (
     APITimeoutError,
     Image,
     LMStudioProvider,
     Message,
     ModelNotFoundError,
+    ResponseError,
     Text,
     Tool,
     UnifiedLLM,
@@ -142,3 +144,65 @@ def test_tokens_of_images_are_not_guessed(provider: LMStudioProvider) -> None:
 async def test_the_window_of_a_loaded_model_is_told(provider: LMStudioProvider) -> None:
     assert provider.context_length("tiny") == await provider.context_length_async("other") == 4096
     await provider.aclose()
+
+
+# -- without the websockets -------------------------------------------------------------------------------------------
+
+
+class HTTPOnly:
+    """LM Studio's own HTTP API for models, as https://lmstudio.ai/docs/developer/rest describes it."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.bodies: list[Any] = []
+
+    def __call__(self, request: Request) -> Answer:
+        match request.method, request.target:
+            case "GET", "/api/v1/models":
+                return json_reply({"models": [self._entry(m) for m in ("tiny", "other")]})
+            case "POST", "/api/v1/models/load":
+                body = request.json()
+                self.bodies.append(body)
+                if body["model"] not in ("tiny", "other"):
+                    return json_reply({"error": {"message": "Model not found", "code": "model_not_found"}}, 404)
+                self.loaded.append(body["model"])
+                config = {"context_length": body.get("context_length", 4096)}
+                told = {"type": "llm", "instance_id": body["model"], "status": "loaded", "load_time_seconds": 1.5}
+                return json_reply({**told, "load_config": config})
+            case "POST", "/api/v1/models/unload":
+                self.loaded.remove(request.json()["instance_id"])
+                return json_reply(request.json())
+        return json_reply({"error": f"Unexpected endpoint or method. ({request.method} {request.target})"}, 200)
+
+    def _entry(self, model: str) -> dict[str, Any]:
+        running = [{"id": model, "config": {"context_length": 4096}}] if model in self.loaded else []
+        return {"type": "llm", "key": model, "loaded_instances": running, "max_context_length": 8192}
+
+
+async def test_models_are_loaded_and_unloaded_over_http_where_nothing_else_is_there() -> None:
+    studio = HTTPOnly()
+    with WireServer(studio) as server:
+        provider = LMStudioProvider(base_url=server.url)
+        loaded = provider.load_model("tiny", context_length=2048)
+        assert (loaded.id, loaded.kind, loaded.loaded, loaded.context_window) == ("tiny", "chat", True, 2048)
+        again = await provider.load_model_async("tiny")
+        assert (again.id, again.context_window, len(studio.bodies)) == ("tiny", 4096, 1)  # it was there
+        assert (await provider.load_model_async("other")).context_window == 4096
+        provider.unload_model("tiny")
+        await provider.unload_model_async("other")
+        assert studio.loaded == []
+        with pytest.raises(ModelNotFoundError):
+            provider.load_model("gone")
+        for option in ({"ttl": 5}, {"config": {"llm.load.seed": 1}}):
+            with pytest.raises(UnsupportedOptionError, match=next(iter(option))):
+                provider.load_model("tiny", **option)
+        await provider.aclose()
+
+
+def test_an_old_server_without_loading_over_http_says_so() -> None:
+    with WireServer(json_reply({"error": "Unexpected endpoint or method. Returning 200 anyway"})) as server:
+        provider = LMStudioProvider(base_url=server.url)
+        with pytest.raises(ResponseError) as caught:
+            provider.load_model("tiny")
+        assert "LM Studio 0.4" in str(caught.value.hint)
+        provider.close()

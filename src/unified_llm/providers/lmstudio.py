@@ -20,6 +20,7 @@ from unified_llm.providers.base import WireProvider
 from unified_llm.providers.lmstudio_calls import LMStudioCalls
 from unified_llm.providers.lmstudio_choice import UNUSABLE, Transport, WebsocketChoice
 from unified_llm.providers.lmstudio_extras import LMStudioExtras
+from unified_llm.providers.lmstudio_http_calls import LMStudioHTTPCalls
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_dialect import Dialect
 from unified_llm.requests import ChatRequest
@@ -97,6 +98,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         driver = LMStudioDriver(address.netloc, token=token, timeout=timeout, ttl=ttl)
         self._websockets = _Websockets(self, driver, codec)
         self._calls = LMStudioCalls(driver, codec, self.context)
+        self._http_calls = LMStudioHTTPCalls(self._native, self._check, self.name)
 
     # -- chat -------------------------------------------------------------------------------------------------------
 

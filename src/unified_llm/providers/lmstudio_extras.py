@@ -7,6 +7,7 @@ from typing import Any
 
 from unified_llm.providers.lmstudio_calls import LMStudioCalls, Namespace, load_call
 from unified_llm.providers.lmstudio_choice import WebsocketChoice
+from unified_llm.providers.lmstudio_http_calls import LMStudioHTTPCalls
 from unified_llm.requests import ChatRequest
 from unified_llm.responses import ModelInfo
 
@@ -14,13 +15,15 @@ __all__ = ["LMStudioExtras"]
 
 
 class LMStudioExtras:
-    """Loading with progress, unloading, tokens, context length: what only the websocket API does.
+    """Loading, unloading, tokens, context length.
 
-    Every method raises `UnsupportedOptionError` where the websockets cannot be used.
+    Where the websockets cannot be used, models are loaded and unloaded over HTTP; the rest, which HTTP does not have,
+    raises `UnsupportedOptionError`.
     """
 
     _calls: LMStudioCalls
     _choice: WebsocketChoice
+    _http_calls: LMStudioHTTPCalls
 
     def load_model(
         self,
@@ -40,14 +43,16 @@ class LMStudioExtras:
             ttl: seconds of idleness after which LM Studio unloads it (3600 when not given).
             context_length: tokens; config: more of the server's own load keys, such as
                 ``{"llm.load.llama.flashAttention": True}``.
-            on_progress: called with fractions from 0 to 1.
+            on_progress: called with fractions from 0 to 1; never over HTTP, which does not tell.
             timeout: seconds without progress.
 
         Raises:
             ModelNotFoundError: no such model is on disk.
-            UnsupportedOptionError: the websockets cannot be used here.
+            UnsupportedOptionError: `ttl` or `config` over HTTP, which does not have them.
         """
-        self._choice.need("loading with progress")
+        if not self._choice.usable():
+            options: Any = {"ttl": ttl, "context_length": context_length, "config": config, "timeout": timeout}
+            return self._http_calls.load(model, **options)
         call = load_call(model, namespace=kind, ttl=ttl, context_length=context_length, config=config, timeout=timeout)
         return self._calls.load(call, on_progress)
 
@@ -63,19 +68,25 @@ class LMStudioExtras:
         timeout: float | None = None,  # noqa: ASYNC109  # between messages, not in total
     ) -> ModelInfo:
         """`load_model`, without blocking the event loop."""
-        await self._choice.need_async("loading with progress")
+        if not await self._choice.usable_async():
+            options: Any = {"ttl": ttl, "context_length": context_length, "config": config, "timeout": timeout}
+            return await self._http_calls.load_async(model, **options)
         call = load_call(model, namespace=kind, ttl=ttl, context_length=context_length, config=config, timeout=timeout)
         return await self._calls.load_async(call, on_progress)
 
     def unload_model(self, model: str, *, kind: Namespace = "llm") -> None:
         """Free the memory of a loaded model. Raises `ModelNotFoundError` when it is not loaded."""
-        self._choice.need("unloading")
-        self._calls.unload(model, kind)
+        if self._choice.usable():
+            self._calls.unload(model, kind)
+        else:
+            self._http_calls.unload(model)
 
     async def unload_model_async(self, model: str, *, kind: Namespace = "llm") -> None:
         """`unload_model`, without blocking the event loop."""
-        await self._choice.need_async("unloading")
-        await self._calls.unload_async(model, kind)
+        if await self._choice.usable_async():
+            await self._calls.unload_async(model, kind)
+        else:
+            await self._http_calls.unload_async(model)
 
     def tokenize(self, text: str, model: str) -> list[int]:
         """The token ids of `text`; the model is loaded for it."""
