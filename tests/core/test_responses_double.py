@@ -69,6 +69,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown field": (body(max_tokens=5), "unknown field"),
     "chat tools": (body(tools=[{"type": "function", "function": {"name": "add"}}]), "missing"),
     "strict left out": (body(tools=[{k: v for k, v in TOOL.items() if k != "strict"}]), "strict: missing"),
+    "a tiny limit": (body(max_output_tokens=5), "below minimum"),
     "no input": (body() | {"input": []}, "too short"),
     "sampling": (body(temperature=0.5), "Unsupported parameter"),
     "encrypted reasoning of a plain model": (

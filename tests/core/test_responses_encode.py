@@ -66,6 +66,14 @@ def test_thinking_is_an_effort_and_shows_a_summary_when_asked_for(
     assert sent(**options)["reasoning"] == expected
 
 
+@pytest.mark.parametrize(("limit", "told"), [(5, [("changed", "max_tokens")]), (16, []), (None, [])])
+def test_a_limit_below_that_of_the_api_is_raised_and_recorded(limit: int | None, told: list[Any]) -> None:
+    request = ask_responses(max_tokens=limit)
+    assert said(request) == told
+    assert body_of(encode(request)).get("max_output_tokens") == (limit and 16)
+    assert sent("llamacpp", max_tokens=5)["max_output_tokens"] == 5
+
+
 def test_logprobs_are_included() -> None:
     assert sent(model="gpt-4o", logprobs=3) == {
         "store": False,

@@ -44,6 +44,11 @@ def as_responses(profile: Profile) -> Profile:
 def put_call_options(body: Body, config: ModelConfig, draft: ResponsesDraft) -> None:
     """Add every option that is set and understood; the others are recorded, or raise, by policy."""
     put_options(body, config, draft, has_tools="tools" in body)
+    if body.get("max_output_tokens", draft.profile.responses_limit) < draft.profile.responses_limit:
+        body["max_output_tokens"] = draft.profile.responses_limit
+        draft.change(
+            "max_tokens", f"the Responses API of {draft.provider} takes no limit below {body['max_output_tokens']}"
+        )
     if body.pop("logprobs", None):
         body.setdefault("include", []).append(_LOGPROBS)
     if config.thinking and draft.profile.encrypted_reasoning and "thinking" not in draft.refused:

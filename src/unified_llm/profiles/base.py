@@ -97,6 +97,7 @@ class Profile:
         builtin_tools: whether tools the server runs itself (web search...) exist there, and not in chat completions.
         encrypted_reasoning: whether reasoning comes back as encrypted items, to be replayed.
         reasoning_summary: whether ``reasoning.summary`` is understood.
+        responses_limit: least ``max_output_tokens``; smaller limits are sent as this one, and recorded.
         responses_format: whether ``text.format`` is obeyed.
         responses_status: whether an answer that was cut is called ``incomplete``.
 
@@ -164,6 +165,7 @@ class Profile:
     builtin_tools: bool = False
     encrypted_reasoning: bool = False
     reasoning_summary: bool = False
+    responses_limit: int = 1
     responses_format: bool = True
     responses_status: bool = True
 

@@ -50,6 +50,7 @@ HOSTED: tuple[Profile, ...] = (
         audio=True,
         files=True,
         builtin_tools=True,
+        responses_limit=16,  # "integer below minimum value"
         models=(*_OPENAI_MODELS, *_REASONING_MODELS, *_RESPONSES_MODELS),
     ),
     # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (v1 API)
@@ -68,6 +69,7 @@ HOSTED: tuple[Profile, ...] = (
         audio=True,
         # The Responses API is not in every region, so that only what needs it goes there.
         builtin_tools=True,
+        responses_limit=16,  # "integer below minimum value"
         models=(
             *_OPENAI_MODELS,
             *_REASONING_MODELS,

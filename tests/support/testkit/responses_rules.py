@@ -68,8 +68,8 @@ def _field_faults(body: dict[str, Any], items: list[dict[str, Any]]) -> Iterator
             yield "Encrypted content is not supported with this model."
         if body.get("reasoning"):
             yield "Unsupported parameter: 'reasoning' is not supported with this model."
-    if (body.get("max_output_tokens") or 16) < 1:
-        yield "body.max_output_tokens: must be at least 1"
+    if (limit := body.get("max_output_tokens") or 16) < 16:
+        yield f"Invalid 'max_output_tokens': integer below minimum value. Expected >= 16, got {limit}."
     form = (body.get("text") or {}).get("format") or {}
     if form.get("type") == "json_object" and "json" not in json.dumps(items).lower():
         yield "Response input messages must contain the word 'json' to use 'text.format' of type 'json_object'."
