@@ -17,9 +17,9 @@ from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
 from unified_llm.codecs.openai_body import BodySniffer
 from unified_llm.codecs.openai_reading import known_call_ids
 from unified_llm.codecs.responses_decode import decode_response, failure, output_items
+from unified_llm.codecs.responses_items import CALLS, OpenItem, tell_whole
 from unified_llm.codecs.responses_reading import ItemReader, finish_of, hit_the_limit, usage_of, withheld
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
-from unified_llm.messages import Part, Text, Thinking, ToolCall
 from unified_llm.requests import ChatRequest
 from unified_llm.responses import Adjustment, FinishReason
 from unified_llm.stream import (
@@ -36,32 +36,6 @@ from unified_llm.stream import (
 )
 
 __all__ = ["ResponsesStreamDecoder"]
-
-_CALLS = ("function_call", "custom_tool_call")
-
-
-class _Item:
-    """An output item that has begun: its part number, and what was told of it."""
-
-    __slots__ = ("call_id", "ended", "index", "kind", "name", "pieces", "section")
-
-    def __init__(self, index: int, kind: str) -> None:
-        self.index = index
-        self.kind = kind
-        self.pieces: list[str] = []
-        self.ended = False
-        self.name = ""
-        self.call_id: str | None = None
-        self.section: Any = None  # number of the summary part being told
-
-    def part(self) -> Part | None:
-        """What is known of an item that never ended, or None when nothing is."""
-        text = "".join(self.pieces)
-        if self.kind in _CALLS:
-            return ToolCall(self.name, text if text.strip() else "{", self.call_id)
-        if not text:
-            return None
-        return Thinking(text) if self.kind == "reasoning" else Text(text)
 
 
 class ResponsesStreamDecoder:
@@ -92,7 +66,7 @@ class ResponsesStreamDecoder:
         self._context = context
         self._secrets = secrets
         self._body = BodySniffer(headers, request, context, secrets, decode_response)
-        self._items: dict[Any, _Item] = {}
+        self._items: dict[Any, OpenItem] = {}
         self._reader = ItemReader(context.provider, request.model, known_call_ids(request))
         self._started = False
         self.adjustments: tuple[Adjustment, ...] = ()
@@ -192,23 +166,23 @@ class ResponsesStreamDecoder:
         self._reader = ItemReader(self._context.provider, model, known_call_ids(self._request))
         events.append(StreamStart(model, response.get("id"), request_id_of(self._headers)))
 
-    def _item(self, value: Mapping[str, Any], kind: str) -> _Item:
+    def _item(self, value: Mapping[str, Any], kind: str) -> OpenItem:
         """The item that an event is about; one that was never announced begins with its first event."""
         key = value.get("output_index")
         if key is None:
             key = value.get("item_id") or (value.get("item") or {}).get("id")
         item = self._items.get(key)
         if item is None:
-            item = self._items[key] = _Item(len(self._items), kind)
+            item = self._items[key] = OpenItem(len(self._items), kind)
         return item
 
     def _added(self, value: Mapping[str, Any], events: list[StreamEvent]) -> None:
         raw = value.get("item") or {}
         item = self._item(value, str(raw.get("type")))
-        if item.kind in _CALLS and item.call_id is None:
+        if item.kind in CALLS and item.call_id is None:
             self._open_call(item, raw, events)
 
-    def _open_call(self, item: _Item, raw: Mapping[str, Any], events: list[StreamEvent]) -> None:
+    def _open_call(self, item: OpenItem, raw: Mapping[str, Any], events: list[StreamEvent]) -> None:
         item.call_id = self._reader.unique_id(raw.get("call_id") or raw.get("id"))
         item.name = str(raw.get("name") or "")
         events.append(ToolCallStart(item.call_id, item.name, item.index))
@@ -257,14 +231,14 @@ class ResponsesStreamDecoder:
         if isinstance(raw, dict):
             self._end_item(self._item(value, str(raw.get("type"))), raw, events, cut=raw.get("status") == "incomplete")
 
-    def _end_item(self, item: _Item, raw: Mapping[str, Any], events: list[StreamEvent], *, cut: bool) -> None:
+    def _end_item(self, item: OpenItem, raw: Mapping[str, Any], events: list[StreamEvent], *, cut: bool) -> None:
         if item.ended:
             return
-        if raw.get("type") in _CALLS and item.call_id is None:
+        if raw.get("type") in CALLS and item.call_id is None:
             self._open_call(item, raw, events)
         part = self._reader.read(raw, call_id=item.call_id, cut=cut)
         if not item.pieces:
-            _tell_whole(part, item.index, events)
+            tell_whole(part, item.index, events)
         item.ended = True
         events.append(PartEnd(part, item.index))
 
@@ -313,16 +287,6 @@ _HANDLERS: dict[str, _Handler] = {
     "response.cancelled": ResponsesStreamDecoder._ended,
     "response.failed": ResponsesStreamDecoder._failed,
 }
-
-
-def _tell_whole(part: Part, index: int, events: list[StreamEvent]) -> None:
-    """The deltas of an item whose server sent none: nobody who prints pieces may miss it."""
-    if isinstance(part, Text) and part.text:
-        events.append(TextDelta(part.text, index))
-    elif isinstance(part, Thinking) and part.text:
-        events.append(ThinkingDelta(part.text, index))
-    elif isinstance(part, ToolCall) and part.arguments_json:
-        events.append(ToolCallDelta(part.arguments_json, index))
 
 
 def _is_json(data: bytes) -> bool:
