@@ -10,6 +10,7 @@ Known to fit lmstudio 1.5.0 and 1.6.0b1.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -151,7 +152,7 @@ def _fault(sdk: ModuleType) -> str | None:
         return redact(f"{type(exc).__name__}: {exc}")
     if not known or state != (None, None, None):
         return "messages are sorted differently"
-    if not all(map(asyncio.iscoroutinefunction, coroutines)):
+    if not all(map(inspect.iscoroutinefunction, coroutines)):
         return "its methods are no coroutines"
     return None
 
