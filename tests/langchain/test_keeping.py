@@ -67,6 +67,13 @@ def test_text_and_calls_that_say_it_all_are_stored_once() -> None:
     assert KEPT not in made(Text("hi"), ToolCall("add", {"a": 1}, "c1")).additional_kwargs
 
 
+def test_a_text_with_an_id_or_a_phase_of_its_own_is_kept_and_one_without_is_stored_once() -> None:
+    plain = Text("hi", native=native(type="text", text="hi", citations=None))
+    assert KEPT not in made(plain).additional_kwargs
+    item = Text("hi", native=native(type="message", id="msg_1", phase="commentary"))
+    assert natives(sent(made(item))) == [item.native]
+
+
 def test_an_order_that_the_message_cannot_show_is_kept() -> None:
     parts = (ToolCall("add", {"a": 1}, "c1"), Text("and then"))
     assert sent(made(*parts)).parts == parts

@@ -27,7 +27,7 @@ def keep(message: Message) -> list[dict[str, Any]] | None:
 
 def _is_plain(parts: Sequence[Part]) -> bool:
     if len(parts) == 1 and type(parts[0]) is Text:
-        return not parts[0].citations
+        return not parts[0].citations and _says_only_its_text(parts[0])
     calls_begun = False
     for part in parts:
         if type(part) is ToolCall and part.native is None:
@@ -35,6 +35,12 @@ def _is_plain(parts: Sequence[Part]) -> bool:
         elif type(part) is not Text or calls_begun or part.citations or part.native is not None:
             return False
     return True
+
+
+def _says_only_its_text(part: Text) -> bool:
+    """Whether the provider's own form has nothing more, such as the id or the phase of a message."""
+    raw = part.native.raw if part.native else {}
+    return not any(value for key, value in raw.items() if key not in ("type", "text"))
 
 
 def restore(message: AIMessage, kept: Any) -> Message:
