@@ -356,6 +356,10 @@ def test_an_unknown_model_is_an_error_that_names_those_there_are(llm: UnifiedLLM
     assert "tiny, other" in caught.value.hint
     assert caught.value.code == "generic.noModelMatchingQuery"
     assert caught.value.provider == "lmstudio"
+    with pytest.raises(ModelNotFoundError, match="no 'gone'") as streamed:
+        list(llm.stream("x", model="gone"))
+    assert streamed.value.hint == caught.value.hint
+    assert streamed.value.status is caught.value.status is None  # it was no HTTP
 
 
 @pytest.mark.parametrize("when", ["channel", "message"])

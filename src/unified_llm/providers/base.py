@@ -130,6 +130,8 @@ class WireProvider(LLMProvider):
     """
 
     cost_per_call: float | None = None
+    speaks_http: ClassVar[bool] = True
+    """Whether the status of a reply is one of HTTP, to be told in errors."""
 
     def __init__(
         self,
@@ -418,7 +420,7 @@ class _StreamRun:
         (late or exc).with_context(
             provider=self._provider.context.provider,
             model=self._request.model,
-            status=self.status,
+            status=self.status if self._provider.speaks_http else None,
             request_id=request_id_of(self.headers) if self.headers is not None else None,
             partial=self.partial(),
         )

@@ -246,6 +246,8 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
 class _Websockets(WireProvider):
     """The same provider over the other transport."""
 
+    speaks_http: ClassVar[bool] = False
+
     def __init__(self, provider: LMStudioProvider, driver: LMStudioDriver, codec: LMStudioChatCodec) -> None:
         super().__init__(context=provider.context, driver=driver, chat=codec)
         self.base_url = provider.base_url  # tells one server's cached answers from another's
