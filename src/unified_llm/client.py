@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, Union, overload
 
 from unified_llm import attachments
+from unified_llm.arguments import check_arguments, checked_hooks
 from unified_llm.cache import ResponseCache
 from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
 from unified_llm.conversations import Conversation, ConversationManager
@@ -126,6 +127,12 @@ class UnifiedLLM:
         cache: ResponseCache | None = None,
         **options: Any,
     ) -> None:
+        check_arguments(
+            options
+            | {"base_url": base_url, "timeout": timeout, "embed_model": embed_model, "deadline": deadline}
+            | {"max_retries": max_retries, "retry": retry, "breaker": breaker, "prices": prices, "cache": cache}
+            | {"limits": limits, "deployments": deployments, "on_usage": on_usage}
+        )
         given = {"api_key": api_key, "base_url": base_url, "timeout": timeout, **options}
         if config is not None and not isinstance(config, ModelConfig):
             raise ConfigurationError(f"config is {type(config).__name__}", hint="pass ModelConfig(...)")
@@ -154,7 +161,7 @@ class UnifiedLLM:
                 {self._router.check(f"{name}:"): limit for name, limit in (limits or {}).items()},
                 fallback_after_delivery,
             ),
-            [self.usage, *([self._router.balancer] if deployments else []), *hooks],
+            [self.usage, *([self._router.balancer] if deployments else []), *checked_hooks(hooks)],
         )
         self._timeout = timeout
         self._cache = cache

@@ -127,3 +127,33 @@ def test_a_value_of_the_wrong_type_is_an_error_of_the_tree_with_a_hint(call: Any
     with pytest.raises(UnifiedLLMError) as caught:
         call(UnifiedLLM("offline"))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hooks": 5},
+        {"hooks": [5]},
+        {"limits": {"offline": 5}},
+        {"limits": [1]},
+        {"deployments": "x"},
+        {"deployments": {"a": 5}},
+        {"deployments": {"a": [5]}},
+        {"base_url": 5},
+        {"headers": 5},
+        {"prices": 5},
+        {"cache": 5},
+        {"retry": 5},
+        {"breaker": 5},
+        {"timeout": "x"},
+        {"deadline": "x"},
+        {"max_retries": "x"},
+        {"embed_model": 5},
+        {"on_usage": 5},
+    ],
+    ids=str,
+)
+def test_a_client_is_not_made_of_the_wrong_things(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))[:4]) as caught:
+        UnifiedLLM("offline", **options)
+    assert caught.value.hint

@@ -55,6 +55,7 @@ FLOORS: list[set[str]] = [
     {"providers"},
     {"detection", "preparation", "conversations", "policy", "costs"},
     {"routing", "flow", "telemetry"},
+    {"arguments"},
     {"client"},
     {"comparison"},
     {"testing", "cli"},
