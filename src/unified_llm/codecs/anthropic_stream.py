@@ -13,6 +13,7 @@ from unified_llm import _json
 from unified_llm.codecs.anthropic_blocks import OpenBlock
 from unified_llm.codecs.anthropic_decode import BlockReader, usage_of
 from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
+from unified_llm.codecs.event_decoder import then_raise
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
 from unified_llm.messages import Message, Part, Text, ToolCall
 from unified_llm.responses import ChatResponse
@@ -74,12 +75,6 @@ def _is_whole(data: bytes) -> bool:
     return True
 
 
-def _then_raise(events: list[StreamEvent], failure: UnifiedLLMError) -> Iterator[StreamEvent]:
-    """What came before a failure is delivered first, however the bytes were cut."""
-    yield from events
-    raise failure
-
-
 class AnthropicStreamDecoder:
     """See `codecs.base.StreamDecoder`."""
 
@@ -135,7 +130,7 @@ class AnthropicStreamDecoder:
                 if data is not None:
                     self._take(data, events)
         except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
+            return then_raise(events, exc)
         return events
 
     def _take(self, data: bytes, events: list[StreamEvent]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
+from unified_llm.codecs.event_decoder import EventDecoder
 from unified_llm.codecs.ollama_reading import finish_reason, read_calls, read_usage, streamed_failure
 from unified_llm.codecs.openai_parts import PartWriter
 from unified_llm.codecs.openai_reading import known_call_ids
@@ -30,7 +31,7 @@ from unified_llm.wire import LineSplitter
 __all__ = ["OllamaStreamDecoder"]
 
 
-class OllamaStreamDecoder:
+class OllamaStreamDecoder(EventDecoder):
     """Bytes in, events out. Tool calls come whole, each in one piece.
 
     An error inside the stream is raised after the events before it were given out: iterate what `feed` returns.
@@ -67,38 +68,17 @@ class OllamaStreamDecoder:
         self._taken: set[str] | None = None
         self.done = False
 
-    def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
-        """Events completed by `chunk`.
+    def _read(self, chunk: bytes, events: list[StreamEvent]) -> None:
+        for line in self._lines.feed(chunk):
+            self._take(line, events)
 
-        Raises:
-            UnifiedLLMError: while iterating, after the events before it: the server sent an error or nonsense.
-        """
-        events: list[StreamEvent] = []
-        try:
-            for line in self._lines.feed(chunk):
-                self._take(line, events)
-        except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
-        return events
-
-    def close(self) -> Iterable[StreamEvent]:
-        """The last events, `Finish` included.
-
-        Raises:
-            StreamInterruptedError: the stream stopped before its end.
-            ResponseError: it was no stream at all.
-        """
-        events: list[StreamEvent] = []
-        try:
-            for line in self._lines.close():
-                self._take_last(line, events)
-            if self._held:
-                self._take_document(events)
-            if not self.done:
-                raise self._interrupted(events)
-        except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
-        return events
+    def _end(self, events: list[StreamEvent]) -> None:
+        for line in self._lines.close():
+            self._take_last(line, events)
+        if self._held:
+            self._take_document(events)
+        if not self.done:
+            raise self._interrupted(events)
 
     # -- lines ------------------------------------------------------------------------------------------------------
 
@@ -221,9 +201,3 @@ class OllamaStreamDecoder:
 
     def _nonsense(self, data: bytes, why: str) -> UnifiedLLMError:
         return unusable_body(200, self._headers, data, provider=self._context.provider, why=why, secrets=self._secrets)
-
-
-def _then_raise(events: list[StreamEvent], error: UnifiedLLMError) -> Iterator[StreamEvent]:
-    """The events before an error, then the error: nothing that arrived is lost."""
-    yield from events
-    raise error

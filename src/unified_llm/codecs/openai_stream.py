@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
+from unified_llm.codecs.event_decoder import EventDecoder
 from unified_llm.codecs.openai_body import BodySniffer
 from unified_llm.codecs.openai_calls import CallAssembler
 from unified_llm.codecs.openai_parts import PartWriter
@@ -24,7 +25,7 @@ from unified_llm.codecs.openai_reading import (
     read_usage,
     reasoning_text,
 )
-from unified_llm.errors import ResponseError, StreamInterruptedError, UnifiedLLMError
+from unified_llm.errors import ResponseError, StreamInterruptedError
 from unified_llm.messages import Part
 from unified_llm.requests import ChatRequest
 from unified_llm.stream import (
@@ -41,7 +42,7 @@ from unified_llm.stream import (
 __all__ = ["OpenAIStreamDecoder"]
 
 
-class OpenAIStreamDecoder:
+class OpenAIStreamDecoder(EventDecoder):
     """Bytes in, events out. Text and thinking become parts in the order in which they change over.
 
     An error inside the stream is raised after the events before it were given out: iterate what `feed` returns.
@@ -96,38 +97,18 @@ class OpenAIStreamDecoder:
 
     # -- feeding ----------------------------------------------------------------------------------------------------
 
-    def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
-        """Events completed by `chunk`.
+    def _read(self, chunk: bytes, events: list[StreamEvent]) -> None:
+        for data in self._body.feed(chunk):
+            self._take(data, events)
 
-        Raises:
-            UnifiedLLMError: while iterating, after the events before it: the server sent an error or nonsense.
-        """
-        events: list[StreamEvent] = []
-        try:
-            for data in self._body.feed(chunk):
-                self._take(data, events)
-        except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
-        return events
-
-    def close(self) -> Iterable[StreamEvent]:
-        """The last events, `Finish` included.
-
-        Raises:
-            StreamInterruptedError: the stream stopped before its end.
-            ResponseError: it was no stream at all.
-        """
-        events: list[StreamEvent] = []
-        try:
-            whole = self._body.whole_answer()
-            if whole is not None:
-                return whole
-            self._take_rest(events)
-            if not self.done:
-                self._end_of_body(events)
-        except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
-        return events
+    def _end(self, events: list[StreamEvent]) -> None:
+        whole = self._body.whole_answer()
+        if whole is not None:
+            events += whole
+            return
+        self._take_rest(events)
+        if not self.done:
+            self._end_of_body(events)
 
     def _take_rest(self, events: list[StreamEvent]) -> None:
         """The last event, if the server left out the blank line after it. If it is cut, it does not count."""
@@ -345,9 +326,3 @@ def _tell_progress(progress: Mapping[str, Any], events: list[StreamEvent]) -> No
     total, processed = progress.get("total"), progress.get("processed")
     if isinstance(total, int) and isinstance(processed, int) and total > 0:
         events.append(Progress("prefill", min(1.0, processed / total)))
-
-
-def _then_raise(events: list[StreamEvent], error: UnifiedLLMError) -> Iterator[StreamEvent]:
-    """The events before an error, then the error: nothing that arrived is lost."""
-    yield from events
-    raise error

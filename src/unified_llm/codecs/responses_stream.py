@@ -6,7 +6,7 @@ Items of the output become parts in the order in which they begin; they may be t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ import orjson
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
+from unified_llm.codecs.event_decoder import EventDecoder
 from unified_llm.codecs.openai_body import BodySniffer
 from unified_llm.codecs.openai_reading import known_call_ids
 from unified_llm.codecs.responses_decode import decode_response, failure, output_items
@@ -38,7 +39,7 @@ from unified_llm.stream import (
 __all__ = ["ResponsesStreamDecoder"]
 
 
-class ResponsesStreamDecoder:
+class ResponsesStreamDecoder(EventDecoder):
     """Bytes in, events out. Iterate what `feed` returns: an error is raised after the events before it.
 
     `adjustments` are known at the end: reasoning that the server did not show to the model.
@@ -74,40 +75,20 @@ class ResponsesStreamDecoder:
 
     # -- feeding ----------------------------------------------------------------------------------------------------
 
-    def feed(self, chunk: bytes) -> Iterable[StreamEvent]:
-        """Events completed by `chunk`.
+    def _read(self, chunk: bytes, events: list[StreamEvent]) -> None:
+        for data in self._body.feed(chunk):
+            self._take(data, events)
 
-        Raises:
-            UnifiedLLMError: while iterating, after the events before it: the response failed, or is nonsense.
-        """
-        events: list[StreamEvent] = []
-        try:
-            for data in self._body.feed(chunk):
+    def _end(self, events: list[StreamEvent]) -> None:
+        whole = self._body.whole_answer()
+        if whole is not None:
+            events += whole
+            return
+        for data in self._body.rest():
+            if _is_json(data):  # a cut event does not count
                 self._take(data, events)
-        except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
-        return events
-
-    def close(self) -> Iterable[StreamEvent]:
-        """The last events, `Finish` included.
-
-        Raises:
-            StreamInterruptedError: the stream stopped before ``response.completed``.
-            ResponseError: it was no stream at all.
-        """
-        events: list[StreamEvent] = []
-        try:
-            whole = self._body.whole_answer()
-            if whole is not None:
-                return whole
-            for data in self._body.rest():
-                if _is_json(data):  # a cut event does not count
-                    self._take(data, events)
-            if not self.done:
-                raise self._interrupted()
-        except UnifiedLLMError as exc:
-            return _then_raise(events, exc)
-        return events
+        if not self.done:
+            raise self._interrupted()
 
     def _interrupted(self) -> StreamInterruptedError:
         when = "in the middle of the answer" if self._items else "before it said anything"
@@ -295,9 +276,3 @@ def _is_json(data: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _then_raise(events: list[StreamEvent], error: UnifiedLLMError) -> Iterator[StreamEvent]:
-    """The events before an error, then the error: nothing that arrived is lost."""
-    yield from events
-    raise error
