@@ -99,7 +99,9 @@ async def test_an_allowed_folder_may_itself_be_a_link(era: str, tmp_path: Path) 
 async def test_what_is_no_regular_file_is_refused_without_waiting_for_it(era: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     await refused(era, str(tmp_path / "pipe"), "no regular file", allow_dirs=(tmp_path,))
+    await refused(era, str(tmp_path), "no regular file", allow_dirs=(tmp_path,))
     await refused(era, str(tmp_path / "absent"), "No such file", allow_dirs=(tmp_path,))
+    await refused(era, str(tmp_path / "a\0b"), "null character", allow_dirs=(tmp_path,))
 
 
 async def test_relative_paths_and_urls_are_refused(era: str, tmp_path: Path) -> None:
@@ -116,4 +118,4 @@ async def test_files_and_data_uris_that_are_too_large_are_refused(era: str, tmp_
 
 async def test_an_image_that_is_none_and_a_broken_data_uri_are_refused(era: str) -> None:
     await refused(era, data_uri(b"<html>", "image/png"), "says it is an image")
-    await refused(era, "data:image/png;base64,@@@", "data")
+    await refused(era, "data:image/png;base64,@@@", "write it as data:image/png;base64,...")

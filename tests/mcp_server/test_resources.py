@@ -141,9 +141,10 @@ async def test_what_is_not_there_is_an_invalid_parameter(era: str, uri: str) -> 
     assert raised.value.error.code == -32602
 
 
-async def test_rows_that_are_no_range_are_refused(era: str) -> None:
+@pytest.mark.parametrize("rows", ["all", "1-0", "2-3"])
+async def test_rows_that_are_no_range_or_not_there_are_refused(era: str, rows: str) -> None:
     async with in_memory(serve(), era) as client:
-        result = await client.call("embed", texts=["a"], encoding="resource")
+        result = await client.call("embed", texts=["a", "b"], encoding="resource")
         with pytest.raises(MCPError) as raised:
-            await read(client, f"{result.structured['resource_uri']}?rows=all")
+            await read(client, f"{result.structured['resource_uri']}?rows={rows}")
     assert raised.value.error.code == -32602

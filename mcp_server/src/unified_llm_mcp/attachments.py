@@ -46,11 +46,13 @@ def _from_data_uri(uri: str, limit: int) -> Part:
     try:
         data, media_type = split_data_url(uri)
     except InvalidMessageError as error:
-        raise _refused(error.message, error.hint) from error
+        raise _refused(error.message, "write it as data:image/png;base64,...") from error
     return _typed(data, media_type, None)
 
 
 def _from_path(path: Path, settings: Settings) -> Part:
+    if "\0" in str(path):
+        raise _refused("an attachment's path holds a null character", "pass the path of a file")
     if not path.is_absolute():
         raise _refused("an attachment is neither an absolute path nor a data: URI", "pass the absolute path")
     if not settings.allow_dirs:
@@ -72,10 +74,14 @@ def _read(real: Path, limit: int) -> bytes:
     except OSError as error:
         reason = "is a link" if error.errno == errno.ELOOP else error.strerror
         raise _refused(f"cannot read {real}: {reason}", "check the path and its permissions") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
+        # Before it is opened as a file: Python refuses a folder there with an error of its own.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _refused(f"{real} is no regular file", "pass a file")
-        data = file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise _too_large(str(real), limit)
     return data

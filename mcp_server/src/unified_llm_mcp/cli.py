@@ -24,6 +24,10 @@ _SETTINGS = (
     "model", "embed_model", "max_wait", "max_tokens", "max_output_chars", "max_spend_usd", "calls_per_minute",
     "max_concurrency", "timeout",
 )  # fmt: skip
+_HTTP_OPTIONS = (
+    "host", "port", "path", "token_file", "allowed_host", "allowed_origin", "oauth_issuer", "oauth_jwks",
+    "oauth_resource", "oauth_scope",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,8 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             from unified_llm_mcp.commands import COMMANDS
 
             return COMMANDS[given[0]](given[1:])
-        arguments = _parser().parse_args(given)
-        return _serve_http(arguments) if arguments.http else _serve_stdio(arguments)
+        parser = _parser()
+        arguments = parser.parse_args(given)
+        if arguments.http:
+            return _serve_http(arguments)
+        _refuse_http_options(parser, arguments)
+        return _serve_stdio(arguments)
     except UnifiedLLMError as error:
         print(error, file=sys.stderr)  # noqa: T201  # a command talks to its user
         return 2
@@ -98,6 +106,13 @@ def _add_http_options(group: Any) -> None:
     group.add_argument("--oauth-jwks", metavar="URL", help="where its keys are")
     group.add_argument("--oauth-resource", metavar="URL", help="URL of this server, for which tokens are issued")
     group.add_argument("--oauth-scope", action="append", default=[], metavar="NAME", help="scope a token must have")
+
+
+def _refuse_http_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Options of HTTP without it would do nothing: whoever passes a token file wants it to count."""
+    given = [name for name in _HTTP_OPTIONS if getattr(arguments, name) != parser.get_default(name)]
+    if given:
+        raise ConfigurationError(f"--{given[0].replace('_', '-')} is for HTTP", hint="pass --http too, or leave it out")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

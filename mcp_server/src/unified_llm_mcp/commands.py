@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from unified_llm.errors import ConfigurationError
 from unified_llm_mcp.clients import CLIENTS, Variable, server_command
 
 __all__ = ["COMMANDS"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 def _say(text: str) -> None:
@@ -63,6 +66,11 @@ def install_command(argv: Sequence[str]) -> int:
     own, server_arguments = _split(argv)
     arguments = _install_parser().parse_args(own)
     client = CLIENTS[arguments.client]
+    if not _NAME.fullmatch(arguments.name):
+        raise ConfigurationError(
+            f"{arguments.name!r} is no name that every client takes",
+            hint="use up to 32 letters, digits, - and _: clients put it before the names of the tools",
+        )
     path = arguments.config or client.path(arguments.project)
     if arguments.undo:
         change = uninstall(client, path, arguments.name)

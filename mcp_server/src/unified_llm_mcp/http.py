@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
@@ -33,6 +34,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 SHORTEST_TOKEN = 16
 GRACE = 1
+HEALTH = "/health"
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,8 @@ class HttpSettings:
         max_body_bytes: largest request.
 
     Raises:
-        ConfigurationError: others than this machine could connect without a token, or no client could connect.
+        ConfigurationError: others than this machine could connect without a token, no client could connect, or the
+            port or path is none.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +66,7 @@ class HttpSettings:
     max_body_bytes: int = 4 * 1024 * 1024
 
     def __post_init__(self) -> None:
+        self._check_place()
         if self.tokens and self.oauth:
             raise ConfigurationError("there are both bearer tokens and OAuth", hint="choose one of them")
         if is_loopback(self.host):
@@ -76,6 +81,17 @@ class HttpSettings:
                 f"listening on {self.host} needs the names clients use for this machine",
                 hint="pass --allowed-host llm.example.org (with :PORT unless it is the standard one)",
             )
+
+    def _check_place(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"{self.port} is no port", hint="ports are 1 to 65535; 0 takes a free one")
+        if not _PATH.fullmatch(self.path) or self.path == HEALTH:
+            raise ConfigurationError(
+                f"{self.path!r} cannot be the path of the endpoint",
+                hint=f"write one like /mcp; {HEALTH} is taken, and answers without a token",
+            )
+        if self.max_body_bytes <= 0:
+            raise ConfigurationError("max_body_bytes must be greater than 0", hint="leave it out: 4 MiB")
 
     def security(self) -> dict[str, Any]:
         """Fields of the SDK's ``TransportSecuritySettings``; a ``:*`` stands for any port."""
@@ -161,7 +177,7 @@ class _TokenCheck:
         self._tokens = {name: token.get_secret_value().encode() for name, token in tokens.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/health":
+        if scope["type"] == "http" and scope["path"] != HEALTH:
             caller = self._caller(dict(scope["headers"]).get(b"authorization", b""))
             if caller is None:
                 await _unauthorized(send)

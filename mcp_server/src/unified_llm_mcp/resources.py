@@ -112,6 +112,8 @@ def _rows(query: str, count: int) -> range:
     first, dash, last = query.removeprefix("rows=").partition("-")
     if not (query.startswith("rows=") and dash and first.isdecimal() and last.isdecimal()):
         raise protocol_error("Rows are asked for as ?rows=FIRST-LAST, counted from 0", {"query": query})
+    if not int(first) <= int(last) or int(first) >= count:
+        raise protocol_error(f"There are no such rows: the last of {count} is {count - 1}", {"query": query})
     return range(int(first), min(int(last) + 1, count))
 
 

@@ -11,6 +11,11 @@ from unified_llm.errors import ConfigurationError
 __all__ = ["TOOL_NAMES", "Settings", "is_loopback"]
 
 TOOL_NAMES = ("chat", "embed", "list_models", "get_response")
+_POSITIVE = (
+    "max_output_chars", "max_attachment_bytes", "calls_per_minute", "max_concurrency", "heartbeat", "provider_timeout",
+    "conversation_ttl", "result_ttl", "max_conversations", "max_results", "max_tokens", "timeout",
+)  # fmt: skip
+_NOT_NEGATIVE = ("max_wait", "max_queue", "max_spend_usd", "models_ttl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ class Settings:
         timeout: seconds without progress of a provider before a call fails, None for the client's own.
 
     Raises:
-        ConfigurationError: a value that makes no sense.
+        ConfigurationError: a value that makes no sense, or a folder that is not there.
     """
 
     model: str | None = None
@@ -69,19 +74,21 @@ class Settings:
                 f"unknown tool {unknown[0]!r}" if unknown else "no tool is offered",
                 hint=f"tools are {', '.join(TOOL_NAMES)}",
             )
-        for name in ("max_output_chars", "calls_per_minute", "max_concurrency", "heartbeat", "provider_timeout"):
-            if getattr(self, name) <= 0:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:  # so written, it refuses NaN too
                 raise ConfigurationError(
-                    f"{name} must be greater than 0, not {getattr(self, name)}", hint="leave it out for the default"
+                    f"{name} must be greater than 0, not {value}", hint="leave it out for the default"
                 )
-        if self.max_wait < 0:
-            raise ConfigurationError(
-                f"max_wait must be 0 (never) or more, not {self.max_wait}", hint="it counts seconds"
-            )
-        if self.max_tokens is not None and self.max_tokens <= 0:
-            raise ConfigurationError(
-                f"max_tokens must be greater than 0, not {self.max_tokens}", hint="leave it out: no limit"
-            )
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ConfigurationError(f"{name} must be 0 or more, not {value}", hint="leave it out for the default")
+        for folder in self.allow_dirs:
+            if not folder.is_dir():
+                raise ConfigurationError(
+                    f"{folder} is no folder, so no attachment could come from it", hint="check the path of --allow-dir"
+                )
 
 
 def is_loopback(host: str) -> bool:

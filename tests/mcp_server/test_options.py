@@ -1,0 +1,57 @@
+"""Options that make no sense are refused before anything is served, each with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unified_llm_mcp import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max-spend", "-1"], "max_spend_usd must be 0 or more"),
+        (["--max-spend", "nan"], "max_spend_usd"),
+        (["--max-wait", "nan"], "max_wait"),
+        (["--timeout", "0"], "timeout must be greater than 0"),
+        (["--max-tokens", "0"], "max_tokens"),
+        (["--max-concurrency", "-3"], "max_concurrency"),
+        (["--allow-dir", "/nonexistent/folder"], "/nonexistent/folder is no folder"),
+        (["--allow-dir", __file__], "is no folder"),
+        (["--http", "--port", "99999"], "99999 is no port"),
+        (["--http", "--port", "-1"], "-1 is no port"),
+        (["--http", "--path", "mcp"], "'mcp' cannot be the path"),
+        (["--http", "--path", "/mcp/{name}"], "cannot be the path"),
+        (["--port", "9000"], "--port is for HTTP"),
+        (["--token-file", "/nonexistent/tokens"], "--token-file is for HTTP"),
+        (["--oauth-issuer", "https://id.example.org"], "--oauth-issuer is for HTTP"),
+        (["--http", "--oauth-issuer", "https://id.example.org"], "--oauth-jwks"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_with_a_hint(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "→" in shown.err
+    assert shown.out == ""
+
+
+def test_the_endpoint_cannot_be_where_no_token_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a-token-0123456789ab", encoding="utf-8")
+    assert main(["--http", "--token-file", str(tokens), "--path", "/health"]) == 2
+    assert "without a token" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 33, "a/b"])
+def test_a_name_that_some_client_refuses_is_not_installed(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "mcp.json"
+    assert main(["install", "--client", "cursor", "--config", str(config), "--name", name]) == 2
+    assert "no name that every client takes" in capsys.readouterr().err
+    assert not config.exists()
