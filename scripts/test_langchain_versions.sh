@@ -4,7 +4,8 @@
 #   LANGCHAIN_TESTS="answers keeping" scripts/test_langchain_versions.sh  these files of tests/langchain alone
 #
 # All of tests/langchain runs on each: about a minute for a version. Other packages have the versions that the project
-# pins, except for LangChain's own and the SDK that one of them chooses: there, the newest that fit.
+# pins, except for LangChain's own and what these choose (the SDK, tenacity): there, the newest that fit. From 1.7.2 on
+# deepagents is installed, too: its smoke test is skipped everywhere else.
 #
 # langchain-core 1.7.3 and later ask for a certifi that not every index has, and never import it: the newest is
 # installed without its dependencies, over those of the version before.
@@ -19,14 +20,15 @@ if [ -n "${LANGCHAIN_TESTS:-}" ]; then
   for test in $LANGCHAIN_TESTS; do tests+=("tests/langchain/test_$test.py"); done
 fi
 mkdir -p "$work"
-grep -Ev '^(langchain|langgraph|langsmith|anthropic)' constraints.txt >"$work/langchain-constraints.txt"
+grep -Ev '^(langchain|langgraph|langsmith|anthropic|tenacity)' constraints.txt >"$work/langchain-constraints.txt"
 failed=()
 
-try() { # version of langchain-core to resolve, version to run, packages to install over the rest without dependencies
-  local resolved=$1 version=$2 over=$3 started=$SECONDS installed venv=$work/langchain-core-$2 said
+try() { # version of langchain-core to resolve, version to run, more packages, packages over the rest without dependencies
+  local resolved=$1 version=$2 more=$3 over=$4 started=$SECONDS installed venv=$work/langchain-core-$2 said
   uv venv --quiet --clear "$venv"
+  # shellcheck disable=SC2086
   uv pip install --quiet --no-config --python "$venv" -c "$work/langchain-constraints.txt" --group dev \
-    "langchain-core==$resolved" -e ".[claude,lmstudio,local]" -e integrations/langchain-unified-llm
+    "langchain-core==$resolved" $more -e ".[claude,lmstudio,local]" -e integrations/langchain-unified-llm
   # shellcheck disable=SC2086
   [ -z "$over" ] || uv pip install --quiet --no-config --no-deps --python "$venv" $over
   installed=$((SECONDS - started))
@@ -44,9 +46,10 @@ run() { # environment, more arguments
 
 for version in "${versions[@]}"; do
   case $version in
-    1.8.2) try 1.7.2 1.8.2 \
+    1.6.0) try 1.6.0 1.6.0 "" "" ;;
+    1.8.2) try 1.7.2 1.8.2 "deepagents>=0.7" \
       "langchain-core==1.8.2 langchain==1.5.0 langchain-openai==1.7.4 langchain-anthropic==1.7.10" ;;
-    *) try "$version" "$version" "" ;;
+    *) try "$version" "$version" "deepagents>=0.7" "" ;;
   esac
 done
 

@@ -8,6 +8,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -102,6 +103,29 @@ async def test_protocol_events_of_a_graph_use_the_native_hook(monkeypatch: pytes
     assert (await stream.output).text == "one two three"
 
 
+def test_an_agent_streams_protocol_events_by_the_native_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **options: Any) -> Any:
+        raise AssertionError("the bridge over chunks was used")
+
+    monkeypatch.setattr(ChatUnifiedLLM, "_stream", never)
+    agent: Any = create_agent(ChatUnifiedLLM(client=FakeLLM(CALL, "It is sunny.")), [weather])
+    stream = agent.stream_events(QUESTION, version="v3")
+    outputs = [message.output for message in stream.messages]
+    assert [call["name"] for call in outputs[0].tool_calls] == ["weather"]
+    assert outputs[-1].text == "It is sunny."
+    assert stream.output["messages"][-1].text == "It is sunny."
+
+
+@pytest.mark.filterwarnings("ignore:astream_events version='v1' is deprecated")
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_an_agent_streams_events_of_its_model_and_its_tools(version: Any) -> None:
+    agent = create_agent(ChatUnifiedLLM(client=FakeLLM(CALL, "It is sunny.")), [weather])
+    events = [event async for event in agent.astream_events(QUESTION, version=version)]
+    chunks = [event["data"]["chunk"] for event in events if event["event"] == "on_chat_model_stream"]
+    assert "".join(chunk.text for chunk in chunks) == "It is sunny."
+    assert [event["name"] for event in events if event["event"] == "on_tool_end"] == ["weather"]
+
+
 @pytest.mark.parametrize("strategy", [ProviderStrategy, ToolStrategy])
 def test_a_structured_answer_comes_with_either_strategy(strategy: Any) -> None:
     final = Reply(tool_calls=[ToolCall("Report", REPORT.model_dump())])
@@ -142,6 +166,37 @@ def test_summarisation_middleware_shortens_a_long_thread() -> None:
     assert "a summary" in messages[0].text
     assert messages[-1].text == "the answer"
     assert len(messages) < 6
+
+
+class CacheEverywhere(AnthropicPromptCachingMiddleware):
+    """The middleware without its check of the model's class: its marks on system prompt, tools and call are its own."""
+
+    def _should_apply_caching(self, request: Any) -> bool:
+        return True
+
+
+def test_the_marks_of_prompt_caching_middleware_are_understood(claude_double: ClaudeDouble) -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    options: Any = {"system_prompt": "Be brief.", "middleware": [CacheEverywhere(ttl="1h")]}
+    for _ in range(2):
+        last = create_agent(claude(claude_double), [weather], **options).invoke(QUESTION)["messages"][-1]
+    body = claude_double.last
+    assert [body["cache_control"], body["system"][0]["cache_control"], body["tools"][0]["cache_control"]] == [mark] * 3
+    assert last.usage_metadata["input_token_details"]["cache_read"] > 0
+    with OpenAIDouble("lmstudio") as double:
+        other = ChatUnifiedLLM(model="lmstudio:double-1", base_url=double.url)
+        last = create_agent(other, [weather], **options).invoke(QUESTION)["messages"][-1]
+    assert "cache_control" not in str(double.requests[-1].body)
+    assert last.response_metadata["adjustments"]
+
+
+def test_prompt_caching_needs_no_middleware(claude_double: ClaudeDouble) -> None:
+    llm = ChatUnifiedLLM(
+        model="claude:claude-haiku-5-5", api_key=claude_double.key, base_url=claude_double.url, prompt_caching=True
+    )
+    for _ in range(2):
+        last = create_agent(llm, [weather], system_prompt="Be brief.").invoke(QUESTION)["messages"][-1]
+    assert last.usage_metadata["input_token_details"]["cache_read"] > 0
 
 
 def test_one_agent_runs_on_four_backends_by_one_string(claude_double: ClaudeDouble) -> None:

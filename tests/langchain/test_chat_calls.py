@@ -219,6 +219,36 @@ async def test_a_batch_keeps_the_order_and_the_concurrency_asked_for() -> None:
         assert [m.text for m in await llm.abatch(questions, config={"max_concurrency": 3})] == wanted
 
 
+async def test_a_batch_has_as_many_calls_at_a_time_as_were_asked_for() -> None:
+    class Together(BaseCallbackHandler):
+        """No call goes on before three have begun; a fourth one at the same time is an error."""
+
+        raise_error = True
+
+        def __init__(self) -> None:
+            self.running = 0
+            self.most = 0
+            self.lock = threading.Lock()
+            self.three = threading.Barrier(3, timeout=20)
+
+        def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            self.three.wait()
+
+        def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
+            with self.lock:
+                self.running -= 1
+
+    questions: list[Any] = [f"question {i}" for i in range(9)]
+    llm = ChatUnifiedLLM(model="offline")
+    sync, asynchronous = Together(), Together()
+    llm.batch(questions, config={"max_concurrency": 3, "callbacks": [sync]})
+    await llm.abatch(questions, config={"max_concurrency": 3, "callbacks": [asynchronous]})
+    assert (sync.most, asynchronous.most) == (3, 3)
+
+
 def test_a_batch_can_return_the_failures_beside_the_answers() -> None:
     llm = ChatUnifiedLLM(client=FakeLLM("ok", Failure(status=400), "ok"), max_retries=0)
     results = llm.batch(["a", "b", "c"], config={"max_concurrency": 1}, return_exceptions=True)
@@ -307,8 +337,8 @@ def test_a_rate_limiter_is_asked_before_each_call() -> None:
 
 @pytest.mark.filterwarnings("ignore:The class `InMemoryChatMessageHistory` was deprecated")
 @pytest.mark.filterwarnings("ignore:RunnableWithMessageHistory is deprecated")
-def test_message_history_is_kept_across_calls_and_sent_again() -> None:
-    fake = FakeLLM("first", "second")
+async def test_message_history_is_kept_across_calls_and_sent_again() -> None:
+    fake = FakeLLM("first", "second", "third")
     store = InMemoryChatMessageHistory()
     prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{question}")])
     chain = RunnableWithMessageHistory(
@@ -317,9 +347,12 @@ def test_message_history_is_kept_across_calls_and_sent_again() -> None:
         input_messages_key="question",
         history_messages_key="history",
     )
+    config: Any = {"configurable": {"session_id": "s"}}
     for question in ("one", "two"):
-        chain.invoke({"question": question}, config={"configurable": {"session_id": "s"}})
+        chain.invoke({"question": question}, config=config)
     assert [m["content"] for m in fake.requests[-1].messages] == ["one", "first", "two"]
+    await chain.ainvoke({"question": "three"}, config=config)
+    assert [m["content"] for m in fake.requests[-1].messages] == ["one", "first", "two", "second", "three"]
 
 
 def test_disabled_streaming_with_tools_still_streams_one_chunk() -> None:

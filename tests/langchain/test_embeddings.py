@@ -10,7 +10,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
+from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings, UnifiedLLMRerank
 from testkit.openai_double import Fail, OpenAIDouble
 from unified_llm import UnifiedLLM
 from unified_llm.errors import UnifiedLLMError
@@ -77,3 +77,19 @@ async def test_a_retrieval_chain_finds_what_was_asked() -> None:
     )
     assert "Trains run on rails." in await chain.ainvoke("Where do trains run?")
     assert "sixteen hours" in chain.invoke("How long do cats sleep?")
+
+
+async def test_a_retrieval_chain_keeps_the_best_of_what_was_found() -> None:
+    store = InMemoryVectorStore(UnifiedLLMEmbeddings(model="offline"))
+    facts = ["Cats sleep sixteen hours a day.", "Trains run on rails.", "Bread is baked in an oven."]
+    await store.aadd_documents([Document(fact) for fact in facts])
+    retriever, rerank = store.as_retriever(search_kwargs={"k": 3}), UnifiedLLMRerank(model="offline", top_n=1)
+
+    def best(question: str) -> str:
+        (found,) = rerank.compress_documents(retriever.invoke(question), question)
+        return found.page_content
+
+    prompt = ChatPromptTemplate.from_template("Context: {context}\nQuestion: {question}")
+    chain = {"context": best, "question": RunnablePassthrough()} | prompt | ChatUnifiedLLM(model="offline")
+    assert "Trains run on rails." in chain.invoke("Where do trains run?").text
+    assert "Trains run on rails." in (await chain.ainvoke("Where do trains run?")).text
