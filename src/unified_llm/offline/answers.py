@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from unified_llm import _json
+from unified_llm.local_models import FIRST_MODEL
 from unified_llm.messages import ToolCall
 from unified_llm.offline.requests import RecordedRequest, content_text
 from unified_llm.offline.schema_examples import example_for_schema
@@ -22,7 +23,7 @@ NOTICE = "This is the offline provider, not a language model: it can only repeat
 HOW_TO_GET_A_MODEL = (
     "Claude: set ANTHROPIC_API_KEY",
     "LM Studio: start its server",
-    "On this machine: unified-llm models pull REPO",
+    f"On this machine: unified-llm models pull {FIRST_MODEL}",
 )
 
 _LONGEST_ECHO = 1000  # characters
