@@ -20,7 +20,7 @@ from unified_llm.conversations import Conversation, ConversationManager
 from unified_llm.costs import Ledger, PriceTable, UsageRecord
 from unified_llm.detection import Detection
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
-from unified_llm.flow import CallInfo, Flow, FlowSettings
+from unified_llm.flow import CallInfo, Flow, FlowSettings, hedged
 from unified_llm.logs import redact_logs
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy, Send, Strategy, Target
@@ -51,6 +51,8 @@ Tools: TypeAlias = Union[Iterable[ToolLike], None]
 
 _TYPICAL = Usage(3000, 1000)
 """What the prices of deployments are compared for: prompts are longer than answers."""
+
+_NOT_HEDGED = Adjustment("dropped", "hedge_after", "only whole answers to async calls are asked for twice")
 
 
 class UnifiedLLM:
@@ -273,11 +275,14 @@ class UnifiedLLM:
         info = CallInfo("chat", label=settings.label, request=request)
 
         async def ask(step: Send) -> ChatResponse:
-            provider, model = await self._router.resolve_async(step.target)
-            async with self._flow.admission.admitted(step, request) as place:
-                response = await provider.chat_async(self._for(step, request, model))
-                place.used(response.usage)
-                return response
+            if settings.hedge_after is None:
+                return await self._ask_async(step, request)
+            other = replace(step, target=_after(step.target, targets))
+            return await hedged(
+                settings.hedge_after,
+                lambda: self._ask_async(step, request),
+                lambda: self._ask_async(other, request),
+            )
 
         try:
             await self._flow.hooks.call_async("before_call", info)
@@ -287,6 +292,13 @@ class UnifiedLLM:
         finally:
             await self._flow.hooks.call_async("on_end", info)
         return response
+
+    async def _ask_async(self, step: Send, request: ChatRequest) -> ChatResponse:
+        provider, model = await self._router.resolve_async(step.target)
+        async with self._flow.admission.admitted(step, request) as place:
+            response = await provider.chat_async(self._for(step, request, model))
+            place.used(response.usage)
+            return response
 
     def stream(
         self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
@@ -375,6 +387,8 @@ class UnifiedLLM:
         merged, normal, notes = prepare_chat(self.config, messages, config, options)
         if attachments.needs_reading(normal):
             normal = attachments.resolve(normal)
+        if merged.hedge_after is not None:
+            notes.append(_NOT_HEDGED)
         return build_request(normal, merged, tools, stream, notes), merged
 
     async def _prepare_async(
@@ -388,6 +402,8 @@ class UnifiedLLM:
         merged, normal, notes = prepare_chat(self.config, messages, config, options)
         if attachments.needs_reading(normal):
             normal = await attachments.resolve_async(normal)
+        if merged.hedge_after is not None and stream:
+            notes.append(_NOT_HEDGED)
         return build_request(normal, merged, tools, stream, notes), merged
 
     def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
@@ -718,6 +734,12 @@ def retry_policy(retry: RetryPolicy | None, max_retries: int | None, deadline: f
         max_retries=base.max_retries if max_retries is None else max_retries,
         deadline=base.deadline if deadline is None else deadline,
     )
+
+
+def _after(target: Target, targets: Sequence[Target]) -> Target:
+    """The next target, or the same one when it is the last: a second request may still find a faster machine."""
+    following = targets[targets.index(target) + 1 :]
+    return following[0] if following else target
 
 
 def _retry_of(settings: ModelConfig) -> dict[str, Any]:

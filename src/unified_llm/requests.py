@@ -69,6 +69,8 @@ class ModelConfig:
         label: the application's own name for the call, for hooks and totals; not sent.
         fallbacks: model references asked in order when the first fails.
         max_retries: attempts after the first, per target; deadline: most seconds for everything.
+        hedge_after: seconds after which a second request is sent, to the next target if there is one; the answer that
+            comes first counts. Async calls of whole answers only. Worth it for slow tails; it may cost twice.
         cache: False: ask the server even when the client's cache has the answer, and keep nothing.
         on_unsupported: "warn" (default), "error" or "drop" for what the provider cannot do; always recorded.
     """
@@ -101,6 +103,7 @@ class ModelConfig:
     fallbacks: tuple[str, ...] | None = None
     max_retries: int | None = None
     deadline: float | None = None
+    hedge_after: float | None = None
     on_unsupported: OnUnsupported | None = None
     cache: bool | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
@@ -199,6 +202,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "connect_timeout": (_NUMBER, "a number of seconds"),
     "first_token_timeout": (_NUMBER, "a number of seconds"),
     "deadline": (_NUMBER, "a number of seconds"),
+    "hedge_after": (_NUMBER, "a number of seconds"),
     "parallel_tool_calls": ((bool,), "True or False"),
     "logprobs": ((bool, int), "True, or how many alternatives to report"),
     "prompt_caching": ((bool, str), "True, False or a lifetime such as '5m'"),
@@ -216,6 +220,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "connect_timeout": (0, inf),
     "first_token_timeout": (0, inf),
     "deadline": (0, inf),
+    "hedge_after": (0, inf),
 }
 
 
