@@ -62,10 +62,14 @@ class Floor(BaseChatModel):
     def _llm_type(self) -> str:
         return "floor"
 
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=AIMessage("Four."))])
 
-    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+    def _stream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
         for _ in range(DELTAS):
             yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
         yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))

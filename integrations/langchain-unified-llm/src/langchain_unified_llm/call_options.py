@@ -51,6 +51,8 @@ _OTHER_NAMES = {
 # Arguments that LangChain, or an application that knows another integration, passes along, and that mean nothing here.
 _FOR_OTHERS = frozenset(
     {
+        "cache_control",
+        "stop",
         "stream",
         "stream_usage",
         "stream_options",
@@ -71,26 +73,32 @@ def call_options(
     """
     fields = model.__dict__
     options = {name: value for name in FIELD_OPTIONS if (value := fields[name]) is not None}
-    arguments = {_OTHER_NAMES.get(name, name): value for name, value in given.items()}
+    arguments = {_OTHER_NAMES.get(name, name): value for name, value in given.items()} if given else {}
     tools = arguments.pop("tools", None)
     reference = arguments.pop("model", None) or model.model
-    options["stop_sequences"] = stop or arguments.pop("stop", None) or model.stop or None
+    if stop := stop or arguments.pop("stop", None) or model.stop:
+        options["stop_sequences"] = stop
     if model.fallbacks:
         options["fallbacks"] = tuple(model.fallbacks)
     if model.extra_headers:
         options["extra_headers"] = {k: _shown(v) for k, v in model.extra_headers.items()}
-    for name, value in arguments.items():
-        if name in _CORE_OPTIONS:
-            options[name] = value
-    if "tool_choice" in arguments:
-        options["tool_choice"] = neutral_choice(arguments["tool_choice"])
-    if caching := arguments.pop("cache_control", None):
-        options["prompt_caching"] = _lifetime(caching)
-    unknown = [n for n in arguments if n not in _CORE_OPTIONS and n not in _FOR_OTHERS and n != "stop"]
-    if unknown:
-        warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES], stacklevel=6)
+    if arguments:
+        options |= _of_arguments(arguments)
     config = ModelConfig(with_provider(reference, model.provider, model.base_url), **options)
     return config, tools or None
+
+
+def _of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options among the arguments of a call. Warns about what nobody knows."""
+    options = {name: value for name, value in arguments.items() if name in _CORE_OPTIONS}
+    if "tool_choice" in arguments:
+        options["tool_choice"] = neutral_choice(arguments["tool_choice"])
+    if caching := arguments.get("cache_control"):
+        options["prompt_caching"] = _lifetime(caching)
+    unknown = [name for name in arguments if name not in _CORE_OPTIONS and name not in _FOR_OTHERS]
+    if unknown:
+        warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES], stacklevel=7)
+    return options
 
 
 def _shown(value: SecretStr | str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -12,10 +12,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from langchain_unified_llm import core_to_lc, structured_output
+from langchain_unified_llm import core_to_lc
 from langchain_unified_llm.call_options import call_options
 from langchain_unified_llm.chat_settings import ChatSettings
 from langchain_unified_llm.errors import translated
@@ -27,6 +27,9 @@ from unified_llm.errors import InvalidRequestError
 from unified_llm.messages import Message
 from unified_llm.requests import ModelConfig
 from unified_llm.responses import ChatResponse
+
+if TYPE_CHECKING:
+    from langchain_unified_llm.structured_output import Method
 
 __all__ = ["ChatUnifiedLLM"]
 
@@ -46,6 +49,8 @@ class ChatUnifiedLLM(ChatSettings):
     name another provider; keys stay with the provider they were given for. Errors derive both from
     `unified_llm.UnifiedLLMError` and from `langchain_core.exceptions.ModelError`.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +207,7 @@ class ChatUnifiedLLM(ChatSettings):
         self,
         schema: dict[str, Any] | type | None = None,
         *,
-        method: structured_output.Method = "json_schema",
+        method: Method = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
         tools: Sequence[Any] | None = None,
@@ -226,13 +231,17 @@ class ChatUnifiedLLM(ChatSettings):
         """
         with translated():
             bound, parser = self._structured(schema, method, strict, tools)
+        from langchain_unified_llm.structured_output import with_raw
+
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         model = self.bind(**bound, ls_structured_output_format=traced if schema is not None else None, **kwargs)
-        return structured_output.with_raw(model, parser) if include_raw else model | parser
+        return with_raw(model, parser) if include_raw else model | parser
 
     def _structured(
         self, schema: Any, method: str, strict: bool | None, tools: Sequence[Any] | None
     ) -> tuple[dict[str, Any], Any]:
+        from langchain_unified_llm import structured_output
+
         if method == "json_mode":
             return {"response_format": {"type": "json_object"}}, structured_output.json_parser(schema)
         if schema is None:
@@ -254,5 +263,7 @@ def _format(response_format: Any) -> Any:
     if isinstance(response_format, Mapping) and "type" in response_format:
         return dict(response_format)
     if isinstance(response_format, (type, Mapping)):
+        from langchain_unified_llm import structured_output  # its parsers take a while to build
+
         return structured_output.response_format(response_format, strict=None)
     return response_format

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from langchain_unified_llm._version import __version__
 from langchain_unified_llm.call_options import FIELD_OPTIONS
-from langchain_unified_llm.connections import vendor_of, with_provider
+from langchain_unified_llm.connections import model_of, vendor_of, with_provider
 from langchain_unified_llm.errors import translated
 from langchain_unified_llm.profiles import LiveProfile, find_model, profile_of
 from langchain_unified_llm.settings import ConnectedModel
@@ -151,7 +151,7 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         reference = kwargs.get("model") or kwargs.get("model_name")
         params = LangSmithParams(ls_provider=self._vendor(reference) or "unified-llm", ls_model_type="chat")
         reference = with_provider(reference or self.model, self.provider, self.base_url)
-        if (name := _without_provider(reference)) is not None:
+        if (name := model_of(reference)) is not None:
             params["ls_model_name"] = name
         temperature = kwargs.get("temperature", self.temperature)
         if temperature is not None:
@@ -218,7 +218,7 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         return cast("ModelProfile", found)
 
     def _model_id(self) -> str | None:
-        return _without_provider(with_provider(self.model, self.provider, self.base_url))
+        return model_of(with_provider(self.model, self.provider, self.base_url))
 
     @override
     def get_num_tokens(self, text: str) -> int:
@@ -231,12 +231,3 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     ) -> int:
         """Tokens of a prompt: counted by the provider where it can, else estimated. Never downloads a tokenizer."""
         return count_messages(self, messages, tools, kwargs)
-
-
-def _without_provider(reference: str | None) -> str | None:
-    if reference is None:
-        return None
-    from unified_llm.detection import split_model_ref
-
-    _, model = split_model_ref(reference)
-    return model

@@ -10,13 +10,13 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from unified_llm import UnifiedLLM
 
-__all__ = ["Connections", "provider_of", "vendor_of", "with_provider"]
+__all__ = ["Connections", "model_of", "provider_of", "vendor_of", "with_provider"]
 
 _MOST = 16  # clients kept per model; one per tenant's key is the usual reason to have several
 
@@ -26,9 +26,7 @@ def provider_of(reference: str | None, provider: str, base_url: str | None) -> s
 
     None means that the core decides at the first call (see `unified_llm.detection.detect`).
     """
-    from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS
-
-    return _provider_of(reference, provider, base_url, len(PROVIDER_CONFIGS) + len(ALIASES))
+    return _provider_of(reference, provider, base_url, _registered())
 
 
 @lru_cache(maxsize=512)
@@ -43,17 +41,43 @@ def with_provider(reference: str | None, provider: str, base_url: str | None) ->
     """`reference`, in which a bare provider name (``"local"``) becomes ``"local:"``: that provider's default model."""
     if not reference or ":" in reference or provider != "auto" or base_url:
         return reference
-    from unified_llm.providers.registry import canonical_name
+    return _default_of(reference, _registered()) or reference
 
-    return f"{reference}:" if canonical_name(reference) else reference
+
+@lru_cache(maxsize=512)
+def _default_of(reference: str, registered: int) -> str | None:
+    return f"{reference}:" if _registry().canonical_name(reference) else None
+
+
+def model_of(reference: str | None) -> str | None:
+    """The model that a reference names, without its provider; None for a provider alone."""
+    return _model_of(reference, _registered()) if reference else None
+
+
+@lru_cache(maxsize=512)
+def _model_of(reference: str, registered: int) -> str | None:
+    from unified_llm.detection import split_model_ref
+
+    return split_model_ref(reference)[1]
 
 
 def vendor_of(provider: str) -> str:
     """The name under which tracing and pricing services know a provider."""
-    from unified_llm.providers.registry import PROVIDER_CONFIGS
-
-    config = PROVIDER_CONFIGS.get(provider)
+    config = _registry().PROVIDER_CONFIGS.get(provider)
     return (config.vendor if config else None) or provider
+
+
+def _registered() -> int:
+    registry = _registry()
+    return len(registry.PROVIDER_CONFIGS) + len(registry.ALIASES)
+
+
+@cache
+def _registry() -> Any:
+    """The registry of providers, imported on first use: an import statement costs a microsecond each time."""
+    from unified_llm.providers import registry
+
+    return registry
 
 
 class Connections:

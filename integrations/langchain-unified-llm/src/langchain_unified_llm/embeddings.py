@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from langchain_unified_llm.connections import with_provider
@@ -27,6 +27,8 @@ class UnifiedLLMEmbeddings(ConnectedModel, Embeddings):
 
     Servers get the texts themselves, never tokens; the core splits long lists as the server demands, in order.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     dimensions: int | None = Field(default=None, gt=0)
     """Length of the vectors, where the model can shorten them."""

@@ -7,9 +7,9 @@ the core's `retryable`. `response` and `request_id` are what LangChain copies in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 from langchain_core import exceptions as lc
@@ -188,16 +188,19 @@ _TWINS: dict[type[core.UnifiedLLMError], type[core.UnifiedLLMError]] = {
 }
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise the core's errors as their LangChain twins."""
-    try:
-        yield
-    except core.UnifiedLLMError as exc:
-        twin = translate(exc)
-        if twin is exc:
-            raise
-        raise twin from exc
+class translated:  # noqa: N801  # used like the function that contextlib would make of it, at a tenth of the time
+    """``with translated():`` raises the core's errors as their LangChain twins."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, core.UnifiedLLMError) and (twin := translate(error)) is not error:
+            raise twin from error
 
 
 def translate(error: core.UnifiedLLMError) -> core.UnifiedLLMError:

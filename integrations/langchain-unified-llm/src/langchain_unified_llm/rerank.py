@@ -9,13 +9,12 @@ from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from langchain_unified_llm.connections import with_provider
+from langchain_unified_llm.connections import model_of, with_provider
 from langchain_unified_llm.errors import translated
 from langchain_unified_llm.settings import ConnectedModel
-from unified_llm.detection import split_model_ref
 
 __all__ = ["UnifiedLLMRerank"]
 
@@ -39,6 +38,8 @@ class UnifiedLLMRerank(ConnectedModel, BaseDocumentCompressor):
     their range is that of the model, so compare them within one answer only.
     """
 
+    model_config = ConfigDict(defer_build=False)
+
     top_n: int | None = Field(default=3, gt=0)
     """Most documents to return; None for all of them."""
 
@@ -61,7 +62,7 @@ class UnifiedLLMRerank(ConnectedModel, BaseDocumentCompressor):
             provider = client.get_provider(self.provider_name(reference) or client.get_provider())
             rerank: Callable[..., list[Any]] | None = getattr(provider, "rerank", None)
             if rerank is not None:
-                found = rerank(query, texts, top_n=self.top_n, model=split_model_ref(reference)[1])
+                found = rerank(query, texts, top_n=self.top_n, model=model_of(reference))
                 return _scored(documents, ((one.index, one.score) for one in found), self.top_n)
             first, *others = client.embed([query, *texts], reference).tolist()
         return _scored(documents, enumerate(_similarities(first, others)), self.top_n)
@@ -81,7 +82,7 @@ class UnifiedLLMRerank(ConnectedModel, BaseDocumentCompressor):
             provider = await client.get_provider_async(name)
             rerank: Callable[..., Awaitable[list[Any]]] | None = getattr(provider, "rerank_async", None)
             if rerank is not None:
-                found = await rerank(query, texts, top_n=self.top_n, model=split_model_ref(reference)[1])
+                found = await rerank(query, texts, top_n=self.top_n, model=model_of(reference))
                 return _scored(documents, ((one.index, one.score) for one in found), self.top_n)
             first, *others = (await client.embed_async([query, *texts], reference)).tolist()
         return _scored(documents, enumerate(_similarities(first, others)), self.top_n)

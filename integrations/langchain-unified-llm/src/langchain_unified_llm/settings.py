@@ -37,7 +37,11 @@ class ConnectedModel(BaseModel):
     """Where the model is. Constructing it asks nobody: key, package and server are looked at by the first call."""
 
     model_config = ConfigDict(
-        arbitrary_types_allowed=True, populate_by_name=True, hide_input_in_errors=True, protected_namespaces=()
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        defer_build=True,  # never made itself: building validators of base classes is half of the import
     )
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
@@ -134,14 +138,12 @@ class ConnectedModel(BaseModel):
 
     def provider_name(self, reference: str | None = None) -> str | None:
         """The provider that calls go to; None as long as it has to be detected."""
-        if self.client is None:
-            named = provider_of(reference or self.model, self.provider, self.base_url)
-        else:
-            named = provider_of(reference, "auto", None)
+        if self.client is not None:
+            return provider_of(reference, "auto", None) or self.client.current_provider
+        named = provider_of(reference or self.model, self.provider, self.base_url)
         if named is not None:
             return named
-        clients = [self.client] if self.client is not None else self.connections.all()
-        return next((c.current_provider for c in clients if c.current_provider), None)
+        return next((c.current_provider for c in self.connections.all() if c.current_provider), None)
 
     def close(self) -> None:
         """Close the connections. The object stays usable and opens new ones."""
