@@ -28,6 +28,7 @@ from unified_llm_mcp import main
         (["--token-file", "/nonexistent/tokens"], "--token-file is for HTTP"),
         (["--oauth-issuer", "https://id.example.org"], "--oauth-issuer is for HTTP"),
         (["--http", "--oauth-issuer", "https://id.example.org"], "--oauth-jwks"),
+        (["--http", "--host", "0.0.0.0"], "UNIFIED_LLM_MCP_TOKEN"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_with_a_hint(

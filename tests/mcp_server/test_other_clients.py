@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from testkit.mcp_raw import raw_server
 
 ROOT = Path(__file__).parents[2]
 SERVER = [sys.executable, "-m", "unified_llm_mcp", "--model", "offline:"]
+CORE, MEMBER = ROOT.as_uri(), (ROOT / "mcp_server").as_uri()
+ON_SDK_1 = ["mcp==1.30.0", "-e", CORE, "-e", MEMBER, "pytest", "pytest-timeout", "hypothesis", "cryptography"]
 PACKAGES = {
     "sdk_1": ["mcp==1.30.0"],
     "fastmcp_client": ["fastmcp>=4,<5"],
@@ -32,7 +35,7 @@ def environment(name: str, *packages: str) -> Path:
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     ready = folder / "ready"
     if not ready.exists() or ready.read_text(encoding="utf-8") != "\n".join(packages):
-        uv = shutil.which("uv")
+        uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` says where it is
         if uv is None:
             pytest.skip("uv makes the environments of other clients, and is not on the PATH")
         # Without the workspace's constraints: these environments exist to hold other versions.
@@ -64,8 +67,7 @@ async def test_a_client_in_an_environment_of_its_own_lists_calls_and_is_refused(
 
 async def test_the_server_runs_on_the_other_line_of_the_sdk() -> None:
     """In full, the suite runs there with: PYTHON -m pytest tests/mcp_server."""
-    core, member = f"unified-llm @ {ROOT.as_uri()}", f"unified-llm-mcp @ {(ROOT / 'mcp_server').as_uri()}"
-    python = await asyncio.to_thread(environment, "server_on_sdk_1", "mcp==1.30.0", core, member)
+    python = await asyncio.to_thread(environment, "server_on_sdk_1", *ON_SDK_1)
     command = [str(python), "-m", "unified_llm_mcp", "--model", "offline:"]
     async with raw_server(command=command) as server:
         answer = await server.initialize()
@@ -76,3 +78,18 @@ async def test_the_server_runs_on_the_other_line_of_the_sdk() -> None:
         assert unknown["error"]["code"] == -32602
         await server.end_input()
         assert await server.exit_code(5) == 0
+
+
+async def test_the_tests_of_http_pass_on_the_other_line_of_the_sdk() -> None:
+    """Older versions of that line serve no HTTP, so that no run on the lowest versions shows this."""
+    python = await asyncio.to_thread(environment, "server_on_sdk_1", *ON_SDK_1)
+    files = [str(Path(__file__).with_name(name)) for name in ("test_http.py", "test_http_auth.py")]
+    process = await asyncio.create_subprocess_exec(
+        python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    passed = re.search(r"^(\d+) passed", output, re.MULTILINE)
+    assert passed is not None, output
+    assert int(passed[1]) > 50, output

@@ -44,14 +44,26 @@ def outcomes(report: str) -> tuple[dict[str, tuple[int, int]], set[str]]:
     return scored, {name for name, mark in marks.items() if mark == "✓"}
 
 
-@pytest.mark.parametrize("revision", SCORED)
-async def test_every_scored_scenario_passes(revision: str, node: NodeTools) -> None:
+async def run_suite(revision: str, node: NodeTools) -> tuple[int, str]:
+    """The suite's exit code and report for one revision, on a server of its own."""
     async with raw_server(command=SERVER) as server:
         url = await server.said("listening on ")
         arguments = ["server", "--url", url, "--requirements", revision]
-        code, report = await asyncio.to_thread(node.run, "@modelcontextprotocol/conformance/dist/index.js", *arguments)
+        return await asyncio.to_thread(node.run, "@modelcontextprotocol/conformance/dist/index.js", *arguments)
+
+
+@pytest.fixture(scope="module")
+async def reports(node: NodeTools) -> dict[str, tuple[int, str]]:
+    """Both runs, at the same time: most of each is waiting for what must not happen, or not yet."""
+    runs = await asyncio.gather(*(run_suite(revision, node) for revision in SCORED))
+    return dict(zip(SCORED, runs, strict=True))
+
+
+@pytest.mark.parametrize("revision", SCORED)
+async def test_every_scored_scenario_passes(revision: str, reports: dict[str, tuple[int, str]]) -> None:
+    code, report = reports[revision]
     scored, also_passed = outcomes(report)
-    assert {name: checks for name, checks in scored.items() if checks[1]} == {}, report
+    assert {name: checks for name, checks in scored.items() if checks[1] or not checks[0]} == {}, report
     assert len(scored) == SCORED[revision]
     assert code == 0, report
     if revision == "2026-07-28":
