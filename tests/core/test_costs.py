@@ -14,6 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testkit import responses_wire
+from testkit.openai_wire import collect
+from testkit.responses_double import message
+from testkit.wire_server import WireServer, json_reply, sse
 from unified_llm import (
     Budget,
     BudgetExceeded,
@@ -68,6 +72,88 @@ def test_costs_agree_with_the_list_tiers_and_caches_included(
     assert TABLE.cost(ours, model, usage) == pytest.approx(float(expected), rel=1e-9)
 
 
+@pytest.mark.parametrize("tier", ["flex", "priority"])
+def test_a_service_tier_costs_what_the_list_says_of_it(tier: str) -> None:
+    expected = genai_prices.calc_price(
+        genai_prices.Usage(input_tokens=1000, output_tokens=1000),
+        model_ref="gpt-5-mini",
+        provider_id="openai",
+        price_context={"service_tier": tier},
+    ).total_price
+    usage = Usage(1000, 1000)
+    assert TABLE.cost("openai", "gpt-5-mini", usage, tier=tier) == pytest.approx(float(expected))
+    assert TABLE.cost("openai", "gpt-5-mini", usage, tier=tier) != TABLE.cost("openai", "gpt-5-mini", usage)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("claude", "claude-opus-5-5"), ("claude", "claude-2"), ("openai", "gpt-5-mini"), ("openai", "gpt-4")],
+)
+def test_a_batch_costs_half_also_where_the_list_does_not_say_so(provider: str, model: str) -> None:
+    whole = TABLE.cost(provider, model, Usage(1000, 1000))
+    assert whole is not None
+    assert TABLE.cost(provider, model, Usage(1000, 1000), tier="batch") == pytest.approx(whole / 2)
+
+
+def test_half_of_a_price_is_half_of_each_of_its_rates() -> None:
+    price = Price(2, 4, cache_read=1, cache_write=6, above=((10, Price(8, 8)),))
+    assert price.times(0.5) == Price(1, 2, cache_read=0.5, cache_write=3, above=((10, Price(4, 4)),))
+
+
+TIERED = {"id": "c", "model": "gpt-5-mini", "service_tier": "flex"}
+WHOLE = TIERED | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x"}}]}
+CHUNKS = [
+    TIERED | {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]},
+    {"id": "c", "choices": [], "usage": USAGE},  # some name the tier in the first chunk only
+]
+
+
+async def test_the_tier_that_served_a_call_decides_its_cost() -> None:
+    replies = [json_reply(WHOLE | {"usage": USAGE}), sse(CHUNKS), json_reply(WHOLE | {"usage": USAGE}), sse(CHUNKS)]
+    with WireServer(*replies) as server:
+        async with UnifiedLLM("openai", "k", base_url=server.url + "/v1", model="gpt-5-mini", max_retries=0) as llm:
+            answers = [
+                llm.chat("x"),
+                llm.stream("x").get_response(),
+                await llm.chat_async("x"),
+                await llm.stream_async("x").get_response(),
+            ]
+            expected = TABLE.cost("openai", "gpt-5-mini", Usage(1000, 500), tier="flex")
+            assert [a.cost for a in answers] == [pytest.approx(expected)] * 4
+            assert llm.usage.total().cost == pytest.approx(4 * (expected or 0))
+
+
+def test_the_tier_of_the_responses_api_decides_its_cost() -> None:
+    body = responses_wire.answer(message("x"), service_tier="priority")
+    assert [
+        responses_wire.decode(body).usage.native,
+        collect(responses_wire.stream(responses_wire.sse(body))).usage.native,
+    ] == [body["usage"] | {"service_tier": "priority"}] * 2
+
+
+def test_one_price_that_fails_does_not_lose_the_counts_of_other_calls(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(PriceTable):
+        def cost(self, provider: str, model: str, usage: Usage, *, tier: str | None = None) -> float | None:
+            if usage.input_tokens == 7:
+                raise RuntimeError("the price service is down")
+            return super().cost(provider, model, usage, tier=tier)
+
+    odd = {"prompt_tokens": 7, "completion_tokens": 1}
+    llm = FakeLLM(
+        Reply("a", usage=USAGE),
+        Reply("b", usage=odd),
+        Reply("c", usage=USAGE),
+        prices=Broken({"m": Price(1, 2)}),
+        model="m",
+    )
+    for _ in range(3):
+        llm.chat("x")
+    total = llm.usage.total()
+    assert (total.calls, total.unpriced_calls) == (3, 1)
+    assert total.cost == pytest.approx(0.004)
+    assert "could not be looked up" in caplog.text
+
+
 def test_own_prices_win_from_the_most_precise_to_the_least() -> None:
     table = PriceTable({"p:m": Price(1, 1), "m": Price(2, 2), "p:*": Price(3, 3)})
     million = Usage(1_000_000, 0)
@@ -105,9 +191,12 @@ def test_a_cost_is_never_negative_and_more_tokens_never_cost_less(a: int, b: int
     assert 0 <= one <= more
 
 
-def test_a_negative_price_is_refused() -> None:
-    with pytest.raises(InvalidRequestError):
-        Price(-1, 1)
+@pytest.mark.parametrize("wrong", [-1, "1", float("nan"), float("inf"), True])
+def test_a_price_that_is_no_amount_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="0 or more"):
+        Price(wrong, 1)
+    with pytest.raises(InvalidRequestError, match="cache_read"):
+        Price(1, 1, cache_read=wrong)
 
 
 def priced(*steps: Any, **options: Any) -> FakeLLM:

@@ -80,11 +80,18 @@ def is_complete(reason: FinishReason | None) -> bool:
 # -- usage ------------------------------------------------------------------------------------------------------------
 
 
-def read_usage(value: Mapping[str, Any]) -> Usage | None:
-    """The usage in a body or chunk, or None when it has none. llama.cpp's ``timings`` stand in for a missing one."""
+def read_usage(value: Mapping[str, Any], tier: Any = None) -> Usage | None:
+    """The usage in a body or chunk, or None when it has none. llama.cpp's ``timings`` stand in for a missing one.
+
+    The tier that served the request decides its price, and stands beside the usage: it is put into ``native``. `tier`
+    is the one that an earlier chunk told.
+    """
     usage = value.get("usage") or (value.get("x_groq") or {}).get("usage")
     timings = value.get("timings")
     if isinstance(usage, dict):
+        tier = value.get("service_tier") or tier
+        if tier and isinstance(tier, str) and "service_tier" not in usage:
+            usage = usage | {"service_tier": tier}
         return _usage(usage, timings)
     if isinstance(timings, dict) and _count(timings.get("predicted_n")) is not None:
         cached = _count(timings.get("cache_n"))

@@ -65,6 +65,7 @@ class OpenAIStreamDecoder(EventDecoder):
         "_request",
         "_secrets",
         "_started",
+        "_tier",
         "_told_usage",
         "_usage",
         "_writer",
@@ -93,6 +94,7 @@ class OpenAIStreamDecoder(EventDecoder):
         self._media: list[Part] = []
         self._usage: dict[str, Any] | None = None
         self._told_usage = False
+        self._tier: Any = None
         self.done = False
 
     # -- feeding ----------------------------------------------------------------------------------------------------
@@ -222,12 +224,13 @@ class OpenAIStreamDecoder(EventDecoder):
     def _start(self, value: Mapping[str, Any], events: list[StreamEvent]) -> None:
         self._started = True
         self._model = value.get("model") or None
+        self._tier = value.get("service_tier")
         events.append(StreamStart(self._model, value.get("id") or None, request_id_of(self._headers)))
 
     def _take_usage(self, value: dict[str, Any], events: list[StreamEvent], *, tell: bool) -> None:
         """Keep the usage; tell it at once when it comes alone, else at the end: some repeat it on each piece."""
         self._usage = value
-        usage = read_usage(value) if tell else None
+        usage = read_usage(value, self._tier) if tell else None
         self._told_usage = usage is not None
         if usage is not None:
             events.append(UsageUpdate(usage))
@@ -301,7 +304,8 @@ class OpenAIStreamDecoder(EventDecoder):
         extras = [("reasoning_details", self._details), ("extra_content", self._extras)]
         last = [*self._media, *(message_extra(n, v, provider, model) for n, v in extras if v)]
         events.extend(PartEnd(part, writer.count + i) for i, part in enumerate(last))
-        usage = read_usage(self._usage) if self._usage is not None and not self._told_usage else None
+        left = None if self._told_usage else self._usage
+        usage = None if left is None else read_usage(left, self._tier)
         if usage is not None:
             events.append(UsageUpdate(usage))
         events.append(Finish(reason, self._finish))

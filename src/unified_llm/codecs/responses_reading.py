@@ -133,19 +133,20 @@ def hit_the_limit(usage: Usage, request: ChatRequest, context: CodecContext) -> 
 
 
 def usage_of(response: Mapping[str, Any]) -> Usage:
-    """The token figures of a response; unknown ones stay None."""
+    """The token figures of a response; unknown ones stay None. ``native`` also has the tier: it decides the price."""
     usage = response.get("usage")
     if not isinstance(usage, dict):
         return Usage()
     given = usage.get("input_tokens_details") or {}
     taken = usage.get("output_tokens_details") or {}
+    tier = response.get("service_tier")
     return Usage(
         _count(usage.get("input_tokens")),
         _count(usage.get("output_tokens")),
         _count(given.get("cached_tokens")),
         _count(given.get("cache_write_tokens")),
         _count(taken.get("reasoning_tokens")),
-        native=usage,
+        native=usage | {"service_tier": tier} if isinstance(tier, str) else usage,
     )
 
 

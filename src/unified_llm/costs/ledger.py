@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ from typing import Any
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
 __all__ = ["Ledger", "Totals", "UsageRecord"]
+
+logger = logging.getLogger("unified_llm")
 
 MOST_WAITING = 16_384
 """Calls that may wait to be counted (some 8 MB); then a thread counts them, as it may have to load the price list."""
@@ -104,7 +107,7 @@ class Ledger:
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for (provider, model, label), usage, cost in waiting:
-            self.add(UsageRecord("", provider, model, label, usage, cost() if callable(cost) else cost))
+            self.add(UsageRecord("", provider, model, label, usage, _looked_up(cost)))
 
     @staticmethod
     def record_of(info: Any, response: ChatResponse | Embeddings) -> UsageRecord:
@@ -168,3 +171,14 @@ class Ledger:
         with self._lock:
             self._totals.clear()
             self._waiting.clear()
+
+
+def _looked_up(cost: float | Callable[[], float | None] | None) -> float | None:
+    """The cost; None when looking it up fails: one price must not lose the counts of the other calls."""
+    if not callable(cost):
+        return cost
+    try:
+        return cost()
+    except Exception:  # a price table is the application's, and so is what it raises
+        logger.exception("the cost of a call could not be looked up: it counts as not priced")
+        return None

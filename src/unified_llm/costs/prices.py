@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unified_llm._optional import installed, require
@@ -14,6 +15,7 @@ from unified_llm.responses import Usage
 __all__ = ["Price", "PriceTable"]
 
 MILLION = 1_000_000
+_RATES = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
 KNOWN_FOR = 3600.0
 """Seconds a looked-up price is kept: some depend on the time of day."""
 
@@ -23,6 +25,13 @@ _THEIR_NAMES = {
     "gemini": "google",
     "xai": "x-ai",
 }
+
+_HALF_FOR_BATCH = frozenset({"anthropic", "openai"})
+
+
+def is_amount(value: object) -> bool:
+    """Whether a value is a finite number, 0 or more: a limit or a price can be nothing else."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +55,18 @@ class Price:
     above: tuple[tuple[int, Price], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
+        for name in _RATES:
             value = getattr(self, name)
-            if value is not None and value < 0:
+            if value is not None and not is_amount(value):
                 raise InvalidRequestError(
-                    f"a price cannot be negative: {name} is {value}",
+                    f"a price is a number, 0 or more: {name} is {value!r}",
                     hint="prices are per million tokens; leave out what is not known",
                 )
+
+    def times(self, factor: float) -> Price:
+        """The same prices multiplied: 0.5 for a batch that costs half."""
+        changed: dict[str, Any] = {n: v * factor for n in _RATES if (v := getattr(self, n)) is not None}
+        return replace(self, **changed, above=tuple((start, one.times(factor)) for start, one in self.above))
 
     def cost(self, usage: Usage) -> float | None:
         """Cost of a call in `currency`, or None when its tokens are not known."""
@@ -110,7 +124,13 @@ class PriceTable:
         return next((self._overrides[ref] for ref in refs if ref in self._overrides), None)
 
     def price(self, provider: str, model: str, *, tier: str | None = None) -> Price | None:
-        """The price of a model, or None when nobody knows it. `tier` is a service tier such as ``batch``."""
+        """The price of a model, or None when nobody knows it.
+
+        `tier` is a service tier as the server names it, such as ``flex``, ``priority`` or ``batch``. A tier for which
+        the list has no rates of its own costs what the list says of the model; ``batch`` at Anthropic and OpenAI then
+        costs half of that (https://platform.claude.com/docs/en/build-with-claude/batch-processing#pricing,
+        https://platform.openai.com/docs/guides/batch). Your own prices hold for every tier.
+        """
         if (own := self.own(provider, model)) is not None:
             return own
         key = (provider, model, tier)
@@ -133,17 +153,25 @@ def _listed(provider: str, model: str, tier: str | None) -> Price | None:
     if not installed("genai_prices"):
         return None
     prices = require("genai_prices", extra="prices", purpose="a price")
-    context = prices.types.PriceContext(service_tier=tier) if tier else None
+    theirs = _THEIR_NAMES.get(provider, provider)
+
+    def look_up(context: Mapping[str, str] | None) -> Any:
+        asked = {"model_ref": model, "provider_id": theirs, "price_context": context}
+        return prices.calc_price(prices.Usage(input_tokens=1, output_tokens=1), **asked).model_price
+
     try:
-        found = prices.calc_price(
-            prices.Usage(input_tokens=1, output_tokens=1),
-            model_ref=model,
-            provider_id=_THEIR_NAMES.get(provider, provider),
-            price_context=context,
-        )
+        listed = _from_list(look_up(None))
+        special = _from_list(look_up(_context(tier))) if tier else listed
     except LookupError:
         return None
-    return _from_list(found.model_price)
+    if tier == "batch" and theirs in _HALF_FOR_BATCH and listed is not None and special == listed:
+        return listed.times(0.5)
+    return special
+
+
+def _context(tier: str) -> dict[str, str]:
+    """What genai-prices calls a tier."""
+    return {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
 
 
 def _from_list(listed: Any) -> Price | None:
