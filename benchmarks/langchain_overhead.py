@@ -28,12 +28,13 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from benchmarks.__main__ import ROOT, environment, server
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings
-from unified_llm import ChatRequest, ChatResponse, LLMProvider, Message, UnifiedLLM, Usage
+from unified_llm import ChatRequest, ChatResponse, LLMProvider, Message, ModelConfig, UnifiedLLM, Usage
 from unified_llm.stream import Finish, PartEnd, StreamEnd, StreamEvent, StreamStart, TextDelta, UsageUpdate
 
 DELTAS = 500
 ROUNDS = 60
 USAGE = Usage(10, 20)
+MODEL = ModelConfig("m")
 ANSWER = ChatResponse(Message("assistant", "Four."), model="m", provider="bench", finish_reason="stop", usage=USAGE)
 HISTORY = [(HumanMessage, AIMessage)[i % 2](f"turn {i} of the conversation") for i in range(100)] + [HumanMessage("?")]
 TEXTS = [f"text number {i}" for i in range(256)]  # of those that the server knows
@@ -76,6 +77,20 @@ class Floor(BaseChatModel):
         for _ in range(DELTAS):
             yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
         yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
+
+
+class CoreFloor(Floor):
+    """The same, which asks the core client first: called from here, after all that LangChain does, it finds the caches
+    of the processor cold and takes twice as long as in a loop of its own. That is not the adapter's time."""
+
+    client: Any
+    prompt: Any
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        self.client.chat(self.prompt, MODEL)
+        return super()._generate(messages)
 
 
 class EventFloor(Floor):
@@ -127,20 +142,21 @@ def over_the_floor() -> None:
     llm, floor, events = ChatUnifiedLLM(client=client, model="m"), Floor(), EventFloor()
     plain = [HumanMessage("?")]
     core = [Message("user", "?")]
-    core_history = [Message("user", str(m.content)) for m in HISTORY]
+    with_core = CoreFloor(client=client, prompt=core)
+    with_core_history = CoreFloor(client=client, prompt=[Message("user", str(m.content)) for m in HISTORY])
     one = best(
         {
             "floor": lambda: [floor.invoke(plain) for _ in range(20)],
             "ours": lambda: [llm.invoke(plain) for _ in range(20)],
-            "core": lambda: [client.chat(core) for _ in range(20)],
-            "floor history": lambda: [floor.invoke(HISTORY) for _ in range(20)],
+            "with core": lambda: [with_core.invoke(plain) for _ in range(20)],
             "ours history": lambda: [llm.invoke(HISTORY) for _ in range(20)],
-            "core history": lambda: [client.chat(core_history) for _ in range(20)],
+            "with core history": lambda: [with_core_history.invoke(HISTORY) for _ in range(20)],
         }
     )
-    short = (one["ours"] - one["floor"] - one["core"]) / 20
-    long = (one["ours history"] - one["floor history"] - one["core history"]) / 20
+    short = (one["ours"] - one["with core"]) / 20
+    long = (one["ours history"] - one["with core history"]) / 20
     row("invoke, floor", one["floor"] / 20, "-")
+    row("invoke, floor and the core client", one["with core"] / 20, "-")
     row("invoke, adapter", short, "30")
     row("each message of a history", (long - short) / 100, "1")
     flow = best(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -40,6 +42,8 @@ FIELD_OPTIONS = (
     "extra_body",
     "on_unsupported",
 )
+_NOT_HASHABLE = ("provider_options", "extra_body", "fallbacks", "extra_headers")
+_HASHABLE = tuple(name for name in FIELD_OPTIONS if name not in _NOT_HASHABLE)
 _CORE_OPTIONS = frozenset(ModelConfig.option_names())
 _OTHER_NAMES = {
     "model_name": "model",
@@ -72,11 +76,15 @@ def call_options(
         InvalidRequestError: a value that no server can take.
     """
     fields = model.__dict__
-    options = {name: value for name in FIELD_OPTIONS if (value := fields[name]) is not None}
     arguments = {_OTHER_NAMES.get(name, name): value for name, value in given.items()} if given else {}
     tools = arguments.pop("tools", None)
-    reference = arguments.pop("model", None) or model.model
-    if stop := stop or arguments.pop("stop", None) or model.stop:
+    reference = with_provider(arguments.pop("model", None) or fields["model"], fields["provider"], fields["base_url"])
+    stop = stop or arguments.pop("stop", None) or fields["stop"]
+    if not arguments and not stop and not any(map(fields.get, _NOT_HASHABLE)):
+        with suppress(TypeError):  # a field was set to something that has no hash: the core says what is wrong with it
+            return _config_of_fields(reference, *map(fields.get, _HASHABLE)), tools or None
+    options = {name: value for name in FIELD_OPTIONS if (value := fields[name]) is not None}
+    if stop:
         options["stop_sequences"] = stop
     if model.fallbacks:
         options["fallbacks"] = tuple(model.fallbacks)
@@ -84,8 +92,13 @@ def call_options(
         options["extra_headers"] = {k: _shown(v) for k, v in model.extra_headers.items()}
     if arguments:
         options |= _of_arguments(arguments)
-    config = ModelConfig(with_provider(reference, model.provider, model.base_url), **options)
-    return config, tools or None
+    return ModelConfig(reference, **options), tools or None
+
+
+@lru_cache(maxsize=256, typed=True)  # typed: thinking=True is not a budget of one token
+def _config_of_fields(reference: str | None, *values: Any) -> ModelConfig:
+    """The options of a call that adds none to the fields. Most calls: it is made once for each set of them."""
+    return ModelConfig(reference, **dict(zip(_HASHABLE, values, strict=True)))
 
 
 def _of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:

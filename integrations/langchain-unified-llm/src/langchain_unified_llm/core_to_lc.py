@@ -36,20 +36,21 @@ __all__ = [
 
 def message(response: ChatResponse, *, v1: bool = False) -> AIMessage:
     """The whole answer as one `AIMessage`."""
-    calls, broken = split_calls(response.message)
     metadata = response_metadata(response)
     content: Any = response.text
     if v1:
         metadata["output_version"] = "v1"
         content = blocks(response)
+    fields: dict[str, Any] = {}  # only what there is: each field that is passed gets validated
+    if response.message.tool_calls:
+        fields["tool_calls"], fields["invalid_tool_calls"] = split_calls(response.message)
     return AIMessage(
         content=content,
         additional_kwargs=additional_kwargs(response, v1=v1),
         response_metadata=metadata,
         id=response.response_id,
-        tool_calls=calls,
-        invalid_tool_calls=broken,
         usage_metadata=usage_metadata(response.usage),
+        **fields,
     )
 
 
@@ -103,21 +104,24 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
     Of the keys that other code reads: `model_name` is the served model, `model_provider` the vendor, `finish_reason`
     the core's word (stop, length, tool_calls, content_filter, refusal...).
     """
-    metadata: dict[str, Any] = {"integration": MADE_BY}
-    for key in ("model", "finish_reason", "native_finish_reason", "request_id", *_FIGURES):
-        value = getattr(response, key)
-        if value is not None:
-            metadata[key] = value if key in _FIGURES else str(value)
-    if "model" in metadata:
-        metadata["model_name"] = metadata.pop("model")
+    said = {
+        "model_name": response.model,
+        "finish_reason": response.finish_reason,
+        "native_finish_reason": response.native_finish_reason,
+        "request_id": response.request_id,
+        "cost": response.cost,
+        "latency": response.latency,
+        "time_to_first_token": response.time_to_first_token,
+    }
+    metadata: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    metadata["integration"] = MADE_BY
+    if response.finish_reason is not None:
+        metadata["finish_reason"] = str(response.finish_reason)
     if response.provider is not None:
         metadata["model_provider"] = vendor_of(response.provider)
     if response.adjustments:
         metadata["adjustments"] = [{"kind": a.kind, "what": a.what, "reason": a.reason} for a in response.adjustments]
     return metadata
-
-
-_FIGURES = ("cost", "latency", "time_to_first_token")
 
 
 def additional_kwargs(response: ChatResponse, *, v1: bool, streamed: bool = False) -> dict[str, Any]:
