@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unified_llm._optional import installed
-from unified_llm.credentials import ConfigFileSource, EnvironmentSource, KeyringSource, find_key
+from unified_llm.credentials import find_key
 from unified_llm.detection import Detection, detect, refuse_misspelled, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.policy import Balancer, Deployment, Member, Strategy, Target
 from unified_llm.profiles import profile_named
+from unified_llm.provider_settings import provider_settings
 from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.guard import require_allowed
 from unified_llm.providers.registry import (
@@ -196,20 +197,8 @@ class Router:
         return known
 
     def _settings(self, name: str) -> dict[str, Any]:
-        """Constructor keywords of a provider: those given, then what the configuration file says."""
-        given = self._options.get(name, {})
-        config = PROVIDER_CONFIGS.get(name)
-        if config is None or not config.env:
-            return given
-        file = ConfigFileSource(self.config_path)
-        found: dict[str, Any] = {}
-        address = file.get(name, config.env).get("base_url")
-        if address and not os.environ.get(config.base_url_env or ""):
-            found["base_url"] = address
-        if self.config_path is not None:  # the usual file is in the chain that the provider itself asks
-            key = find_key(name, None, config.env, chain=[EnvironmentSource(), file, KeyringSource()])
-            found |= {"api_key": key} if key is not None else {}
-        return found | given
+        """Constructor keywords of a provider: those given, then what the places of credentials say."""
+        return provider_settings(name, self._options.get(name, {}), self.config_path)
 
     async def provider_async(self, name: str | None = None) -> LLMProvider:
         """`provider`; detection and construction happen in a thread."""

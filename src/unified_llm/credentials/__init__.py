@@ -4,6 +4,7 @@ from unified_llm.credentials.chain import CHAIN, find_key, missing_key
 from unified_llm.credentials.manager import CredentialManager, CredentialSource
 from unified_llm.credentials.secret import Secret, secret
 from unified_llm.credentials.sources import (
+    FIELDS,
     ConfigFileSource,
     DotEnvSource,
     EnvironmentSource,
@@ -14,6 +15,7 @@ from unified_llm.credentials.sources import (
 
 __all__ = [
     "CHAIN",
+    "FIELDS",
     "ConfigFileSource",
     "CredentialManager",
     "CredentialSource",

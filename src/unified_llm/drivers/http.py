@@ -50,6 +50,7 @@ class HTTPDriver:
             three times as many per second. Sync calls, and calls through a proxy, are the same with both.
         max_connections: most calls at once, for the sync side and for each event loop; further calls wait in line.
         verify: False trusts any certificate; an `ssl.SSLContext` replaces ours.
+        query: sent behind the path of every call, such as ``{"api-version": "preview"}``.
         proxy: address of an http or socks5 proxy; by default that of the environment (HTTP_PROXY, HTTPS_PROXY,
             ALL_PROXY, NO_PROXY) or the system.
 
@@ -69,8 +70,9 @@ class HTTPDriver:
         max_connections: int = MAX_CONNECTIONS,
         verify: bool | ssl.SSLContext = True,
         proxy: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> None:
-        self._address = Address.parse(base_url)
+        self._address = Address.parse(base_url, query)
         self.base_url = self._address.origin + self._address.path
         self.transport = transport
         self._timeout = _seconds(timeout)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from unified_llm.errors import InvalidBaseURLError
 
@@ -110,6 +111,7 @@ class Address:
     Attributes:
         host: as DNS and TLS want it (IDNA, no brackets); port: a number, also when it is the default one.
         netloc: the value of the Host header; path: prefix of every call, without a slash at the end.
+        query: sent with every call, encoded, without the ``?``.
     """
 
     scheme: str
@@ -117,9 +119,10 @@ class Address:
     port: int
     netloc: str
     path: str
+    query: str = ""
 
     @classmethod
-    def parse(cls, base_url: str) -> Address:
+    def parse(cls, base_url: str, query: Mapping[str, str] | None = None) -> Address:
         """Take apart what `normalize_base_url` accepts. Raises `InvalidBaseURLError` like it."""
         parts = urlsplit(normalize_base_url(base_url))
         host = _idna(parts.hostname or "")
@@ -127,7 +130,7 @@ class Address:
         port = parts.port or default
         shown = f"[{host}]" if ":" in host else host
         netloc = shown if port == default else f"{shown}:{port}"
-        return cls(parts.scheme, host, port, netloc, _quote(parts.path))
+        return cls(parts.scheme, host, port, netloc, _quote(parts.path), urlencode(query or {}))
 
     @property
     def tls(self) -> bool:
@@ -150,7 +153,8 @@ class Address:
 
     def target(self, path: str) -> str:
         """The request target of a call whose path, relative to the base URL, is `path`."""
-        return f"{self.path}/{_quote(path.lstrip('/'))}"
+        target = f"{self.path}/{_quote(path.lstrip('/'))}"
+        return f"{target}{'&' if '?' in target else '?'}{self.query}" if self.query else target
 
 
 def _quote(path: str) -> str:

@@ -24,6 +24,7 @@ from unified_llm.providers.base import WireProvider
 from unified_llm.providers.claude_batches import Batches
 from unified_llm.providers.claude_credentials import ClaudeCredential, find_claude_credential
 from unified_llm.providers.claude_files import Files
+from unified_llm.providers.claude_platforms import platform_options, settings_taken
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings
@@ -58,6 +59,8 @@ class ClaudeProvider(WireProvider):
         platform: where Claude runs: "anthropic", or Amazon Bedrock ("bedrock", or "aws" for its newer gateway), Google
             Vertex AI ("vertex"), Microsoft Foundry ("foundry"). The SDK's client for it finds credentials and address
             the way that platform does; only an `api_key` and a `base_url` given here are passed on.
+        region: of the cloud (bedrock, aws, vertex). project_id: of the project there (vertex). Else the variables and
+            files that the SDK reads for that platform.
         sdk_options: further keyword arguments of the SDK's client, such as ``{"profile": "work"}`` or
             ``{"aws_region": "eu-west-3"}``.
 
@@ -81,6 +84,8 @@ class ClaudeProvider(WireProvider):
         headers: Mapping[str, str] | None = None,
         transport: Literal["sdk", "sdk-aiohttp", "http"] = "sdk",
         platform: Literal["anthropic", "bedrock", "vertex", "foundry", "aws"] = "anthropic",
+        region: str | None = None,
+        project_id: str | None = None,
         sdk_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.transport = transport
@@ -93,13 +98,19 @@ class ClaudeProvider(WireProvider):
         self._check_credential(credential)
         secrets = tuple(s.get_secret_value() for s in (credential.key, credential.token) if s is not None)
         context = CodecContext(self.name, PROFILES["claude"])
-        driver = self._driver(credential, timeout, dict(headers or {}), dict(sdk_options or {}))
+        options = platform_options(platform, {"region": region, "project_id": project_id}, sdk_options or {})
+        driver = self._driver(credential, timeout, dict(headers or {}), options)
         self._codec = AnthropicMessages(secrets=secrets)
         super().__init__(context=context, driver=driver, chat=self._codec, models=AnthropicModels())
         self.batches = Batches(self, self._codec)
         self.files = Files(self)
         self._codec_without_thinking = AnthropicMessages(replay_thinking=False, secrets=secrets)
         self._without_thinking = WireProvider(context=context, driver=driver, chat=self._codec_without_thinking)
+
+    @classmethod
+    def settings_taken(cls, name: str, options: Mapping[str, object]) -> Mapping[str, tuple[str, ...]]:
+        """See `claude_platforms.settings_taken`."""
+        return settings_taken(options)
 
     def __repr__(self) -> str:
         return f"ClaudeProvider(base_url={self.base_url or _OFFICIAL!r}, transport={self.transport!r})"

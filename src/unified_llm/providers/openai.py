@@ -32,6 +32,8 @@ from unified_llm.providers.openai_setup import (
     project_address,
     resolve_base_url,
     resolve_profile,
+    sent_fields,
+    settings_taken,
 )
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
 from unified_llm.requests import ChatRequest, EmbedRequest
@@ -51,7 +53,8 @@ class OpenAICompatibleProvider(WireProvider):
         timeout: seconds without progress.
         headers: sent with every call.
         transport: "httpx", or "aiohttp" for async calls over an aiohttp session.
-        project_id: of the project to bill, where the address has it (Scaleway). Blank means the key's own.
+        project_id: of the project to bill, in the address (Scaleway) or a header (OpenAI). Blank means the key's own.
+        organization_id: of the organization to bill (OpenAI). api_version: of the API (Azure: ``preview``).
         profile: a `Profile`, or the name of one, when the server behaves like another than its row says.
         dialect: "chat" (chat completions) or "responses" (Responses API) for every chat; "auto" (default) decides for
             each request: see `openai_dialect.choose_dialect`.
@@ -83,6 +86,8 @@ class OpenAICompatibleProvider(WireProvider):
         dialect: Dialect | Literal["auto"] | None = None,
         default_model: str | None = None,
         default_embedding_model: str | None = None,
+        organization_id: str | None = None,
+        api_version: str | None = None,
         max_connections: int = MAX_CONNECTIONS,
         verify: bool | ssl.SSLContext = True,
         proxy: str | None = None,
@@ -103,21 +108,37 @@ class OpenAICompatibleProvider(WireProvider):
         self._proven: set[tuple[str, bool]] = set()
         own_headers = {k.lower(): v for k, v in (headers or {}).items()}
         check_key(name, self._key, row, self.base_url, own_headers)
+        billed, query = sent_fields(
+            name,
+            row,
+            self.base_url,
+            {
+                "organization_id": organization_id,
+                "project_id": None if row.project_url else project_id,
+                "api_version": api_version,
+            },
+        )
         super().__init__(
             context=CodecContext(name, known),
             driver=HTTPDriver(
                 self.base_url,
-                headers=auth_header(self._key, known) | own_headers,
+                headers=auth_header(self._key, known) | billed | own_headers,
                 timeout=timeout,
                 transport=transport,
                 max_connections=max_connections,
                 verify=verify,
                 proxy=proxy,
+                query=query,
             ),
             chat=OpenAIChatCodec(self._secrets),
             embeddings=None if known.embeddings == "no" else OpenAIEmbeddingsCodec(self._secrets),
             models=OpenAIModelsCodec(self._secrets),
         )
+
+    @classmethod
+    def settings_taken(cls, name: str, options: Mapping[str, object]) -> Mapping[str, tuple[str, ...]]:
+        """See `openai_setup.settings_taken`."""
+        return settings_taken(PROVIDER_CONFIGS[name], options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, base_url={self.base_url!r})"

@@ -13,7 +13,15 @@ from unified_llm.errors import ConfigurationError
 from unified_llm.profiles import PROFILES, Profile
 from unified_llm.providers.registry import ProviderConfig
 
-__all__ = ["auth_header", "check_key", "project_address", "resolve_base_url", "resolve_profile"]
+__all__ = [
+    "auth_header",
+    "check_key",
+    "project_address",
+    "resolve_base_url",
+    "resolve_profile",
+    "sent_fields",
+    "settings_taken",
+]
 
 
 def resolve_profile(wanted: Profile | str, name: str) -> Profile:
@@ -56,7 +64,7 @@ def project_address(name: str, project_id: str | None, base_url: str | None, row
         ConfigurationError: both were given, the id cannot be one, or the service has no projects.
     """
     project = (project_id or "").strip()
-    if not project:
+    if not project or "project_id" in row.sent:
         return base_url
     if row.project_url is None:
         raise ConfigurationError(f"{name} has no projects", provider=name, hint="leave project_id out")
@@ -73,6 +81,70 @@ def project_address(name: str, project_id: str | None, base_url: str | None, row
             hint="it looks like 1a2b3c4d-..., see the console",
         )
     return row.project_url.format(project_id=project)
+
+
+def settings_taken(row: ProviderConfig, options: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """The fields of a credential that a provider of this row uses, beside `options`.
+
+    Each comes with the environment variables that go before it.
+    """
+    variables = (row.base_url_env,) if row.base_url_env else ()
+    taken: dict[str, tuple[str, ...]] = {"api_key": (), "base_url": variables, **dict.fromkeys(row.sent, ())}
+    if (
+        row.project_url
+        and not options.get("base_url")
+        and not any(os.environ.get(name, "").strip() for name in variables)
+    ):
+        taken["project_id"] = ()
+    return taken
+
+
+def sent_fields(
+    name: str, row: ProviderConfig, base_url: str, fields: Mapping[str, str | None]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Headers and query parameters of the `fields` given; blank ones count as not given.
+
+    Raises:
+        ConfigurationError: the service has no place for one of them.
+    """
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    for field, value in fields.items():
+        text = _text(name, field, value)
+        if not text:
+            continue
+        place = row.sent.get(field)
+        if place is None:
+            raise ConfigurationError(
+                f"{name} has no {field}",
+                provider=name,
+                hint=f"leave {field} out; a gateway may want it in headers={{...}}",
+            )
+        if place.startswith("?"):
+            query[place[1:]] = _undated(name, text, base_url)
+        else:
+            headers[place] = text
+    return headers, query
+
+
+def _text(name: str, field: str, value: object) -> str:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{field} is {type(value).__name__}", provider=name, hint=f"{field} is a text")
+    return (value or "").strip()
+
+
+def _undated(name: str, version: str, base_url: str) -> str:
+    """`version`, unless it is a date and the address that of Azure's v1 API, which replaces the dated ones.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    """
+    if re.match(r"\d{4}-\d\d-\d\d", version) and base_url.endswith("/openai/v1"):
+        raise ConfigurationError(
+            f"api_version {version!r} is of the API before v1",
+            provider=name,
+            hint="leave it out, or give 'preview': the address /openai/v1 takes no dated versions",
+        )
+    return version
 
 
 def auth_header(key: Secret | None, profile: Profile) -> dict[str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, cast
 
 from unified_llm.errors import ConfigurationError, UnifiedLLMError, UnknownProviderError
 from unified_llm.providers.base import LLMProvider
@@ -29,6 +29,8 @@ class ProviderConfig:
         env: environment variables that may hold the key, in order.
         base_url: address when none is given; base_url_env: variable that may hold another one.
         project_url: address with a ``{project_id}``, for services that bill by project.
+        sent: how other fields of a credential go to the service: name of the field to that of a header, or of a query
+            parameter when it begins with ``?``.
         needs_key: whether a request without a key is pointless.
         profile: name of its row in `profiles.PROFILES`.
         default_model, default_embedding_model: used when the caller names none.
@@ -48,6 +50,7 @@ class ProviderConfig:
     default_embedding_model: str | None = None
     description: str = ""
     vendor: str | None = None
+    sent: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 _OPENAI = "unified_llm.providers.openai:OpenAICompatibleProvider"
@@ -74,6 +77,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         default_model="gpt-5-mini",
         default_embedding_model="text-embedding-3-small",
         description="OpenAI",
+        sent={"organization_id": "openai-organization", "project_id": "openai-project"},
     ),
     "azure": ProviderConfig(
         _OPENAI,
@@ -83,6 +87,7 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
         profile="azure",
         description="Azure OpenAI (v1 API; model names are deployment names)",
         vendor="azure.ai.openai",
+        sent={"api_version": "?api-version"},
     ),
     "mistral": ProviderConfig(
         _OPENAI,
@@ -325,6 +330,15 @@ def unknown_provider(name: str) -> UnknownProviderError:
     )
 
 
+def factory_of(name: str) -> Callable[..., LLMProvider]:
+    """What makes the provider with the registered name `name`, imported if need be."""
+    factory = PROVIDER_CONFIGS[name].factory
+    if isinstance(factory, str):
+        module, _, attribute = factory.partition(":")
+        factory = getattr(importlib.import_module(module), attribute)
+    return cast("Callable[..., LLMProvider]", factory)
+
+
 def create_provider(name: str, **options: Any) -> LLMProvider:
     """Make the provider called `name`. `options` are its constructor's keywords (api_key, base_url, timeout...).
 
@@ -336,10 +350,7 @@ def create_provider(name: str, **options: Any) -> LLMProvider:
     if canonical is None:
         raise unknown_provider(name)
     require_allowed(canonical)
-    factory = PROVIDER_CONFIGS[canonical].factory
-    if isinstance(factory, str):
-        module, _, attribute = factory.partition(":")
-        factory = getattr(importlib.import_module(module), attribute)
+    factory = factory_of(canonical)
     if getattr(factory, "serves_many_names", False):
         options["name"] = canonical
     try:
