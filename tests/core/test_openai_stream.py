@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,45 @@ def test_parallel_calls_arrive_in_pieces_and_in_order() -> None:
 )
 def test_calls_are_told_apart_whatever_the_server_does_with_index_and_id(name: str, expected: Any) -> None:
     assert calls(name) == expected
+
+
+def piece(index: int | None, name: str | None, arguments: str, known: str | None = "call_0") -> dict[str, Any]:
+    """One piece of a streamed call."""
+    function = {k: v for k, v in {"name": name, "arguments": arguments}.items() if v is not None}
+    return {k: v for k, v in {"index": index, "id": known, "function": function}.items() if v is not None}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one chunk", "a chunk each"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([piece(0, "find", '{"a":1}'), piece(1, "drop", '{"a":2}')], id="another index"),
+        pytest.param([piece(0, "find", '{"a":1}'), piece(0, "drop", '{"a":2}')], id="another name"),
+        pytest.param([piece(None, "find", '{"a":1}'), piece(None, "drop", '{"a":2}')], id="no index"),
+        pytest.param(
+            [piece(0, "find", '{"a"'), piece(1, "drop", '{"a"'), piece(0, None, ":1}"), piece(1, None, ":2}")],
+            id="in turns",
+        ),
+        pytest.param(
+            [piece(0, "find", '{"a"'), piece(0, "find", ":1}"), piece(1, "drop", '{"a":'), piece(1, "drop", "2}")],
+            id="id and name in every piece",
+        ),
+    ],
+)
+def test_two_calls_of_one_id_stay_two_calls(pieces: list[dict[str, Any]], together: bool) -> None:
+    deltas = [pieces] if together else [[p] for p in pieces]
+    chunks = [{"choices": [{"index": 0, "delta": {"tool_calls": d}}]} for d in deltas]
+    body = b"".join(b"data: " + json.dumps(c).encode() + b"\n\n" for c in chunks) + b"data: [DONE]\n\n"
+    found = collect(stream(body)).tool_calls
+    assert [(c.name, c.arguments) for c in found] == [("find", {"a": 1}), ("drop", {"a": 2})]
+    assert len({c.id for c in found}) == 2
+
+
+def test_the_same_tool_called_twice_under_one_id_is_two_calls() -> None:
+    pieces = [piece(0, "find", '{"a":1}'), piece(0, "find", '{"a":2}')]
+    body = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": pieces}}]}).encode()
+    found = collect(stream(body + b"\n\ndata: [DONE]\n\n")).tool_calls
+    assert [c.arguments for c in found] == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("name", ["calls_without_id.sse", "calls_without_id_or_index.sse"])

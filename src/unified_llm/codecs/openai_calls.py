@@ -1,9 +1,9 @@
 """Joins the pieces of streamed tool calls, whatever the server does with ``index``, ``id`` and ``name``.
 
 OpenAI numbers calls by ``index`` and sends id and name once. Real servers also send every call with index 0, leave the
-index out, repeat id and name on every piece, send arguments as an object, or whole calls at once. What tells two calls
-apart is, in this order: an id seen before, a new id with a name, another index, another name, or a second complete
-object of arguments.
+index out, repeat id and name on every piece, give one id to two calls, send arguments as an object, or whole calls at
+once. A piece begins a call when it has a new id with a name, another index with a name, another name, or arguments
+after a complete object of them. Else it goes on with the call of its id, or with the last one of its index.
 """
 
 from __future__ import annotations
@@ -93,17 +93,16 @@ class CallAssembler:
         slots = self._slots
         if not slots:
             return None
-        if wire_id is not None:
-            same = next((s for s in slots if s.wire_id == wire_id), None)
-            if same is not None or name:
-                return same
-        candidates = slots if index is None else [s for s in slots if s.index == index]
-        if not candidates:
-            # Arguments alone under a new index can only go to the last call.
-            return slots[-1] if not name and index is None else None
-        last = candidates[-1]
-        if name and last.name and (name != last.name or (arguments and last.is_whole())):
+        same_id = [s for s in slots if s.wire_id == wire_id] if wire_id is not None else []
+        if wire_id is not None and name and not same_id:
             return None
+        known = same_id or slots
+        candidates = known if index is None else [s for s in known if s.index == index]
+        if not candidates:
+            return same_id[-1] if same_id and not name else None
+        last = candidates[-1]
+        if name and last.name and (name != last.name or (arguments.strip() and last.is_whole())):
+            return None  # even with an id seen before: some servers number the calls of each piece from nought
         return last
 
     def _tell(self, slot: _Slot, arguments: str, events: list[StreamEvent]) -> None:
