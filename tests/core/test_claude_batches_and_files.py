@@ -14,11 +14,15 @@ import pytest
 from testkit import claude_rules
 from testkit.wire_server import Answer, Request, WireServer, json_reply, reply
 from unified_llm import File, Message, UnifiedLLM
+from unified_llm.codecs.anthropic_batches import BatchCodec
 from unified_llm.errors import (
     APIError,
     APITimeoutError,
+    ConfigurationError,
     InvalidRequestError,
     OverloadedError,
+    ResponseError,
+    UnsupportedOptionError,
 )
 from unified_llm.providers.claude import ClaudeProvider
 from unified_llm.responses import ChatResponse
@@ -202,7 +206,7 @@ async def test_a_batch_without_blocking_the_loop(claude: ClaudeProvider) -> None
 
 
 def test_batches_are_listed_page_by_page_and_cancelled(claude: ClaudeProvider) -> None:
-    ids = [claude.batches.create({"a": "Hi"}).id for _ in range(3)]
+    ids = [claude.batches.create({"a": "Hi"}, model=MODEL).id for _ in range(3)]
     assert [batch.id for batch in claude.batches.list_batches()] == ids
     assert claude.batches.cancel(ids[1]).status == "canceling"
     with pytest.raises(APITimeoutError, match="has not ended"):
@@ -221,6 +225,54 @@ def _request(text: str, model: str, **options: Any) -> Any:
     from testkit.claude_calls import request
 
     return request(text, model, **options)
+
+
+def test_a_batch_says_what_it_did_not_send(
+    claude: ClaudeProvider, server: WireServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = claude.batches.create({"a": "x", "b": "y"}, model="claude-opus-5-5", temperature=0.3, seed=4)
+    assert server.requests[-1].json()["requests"][0]["params"]["model"] == "claude-opus-5-5"
+    assert sorted(a.what for a in batch.adjustments) == ["seed", "temperature"]
+    assert sorted(record.getMessage().split()[1] for record in caplog.records) == ["seed", "temperature"]
+    caplog.clear()
+    silent = claude.batches.create({"a": "x"}, model="claude-opus-5-5", seed=4, on_unsupported="drop")
+    assert ([a.what for a in silent.adjustments], caplog.records) == (["seed"], [])
+    with pytest.raises(UnsupportedOptionError, match="seed"):
+        claude.batches.create({"a": "x"}, model="claude-opus-5-5", seed=4, on_unsupported="error")
+
+
+async def test_a_batch_never_takes_a_model_that_nobody_named(claude: ClaudeProvider, server: WireServer) -> None:
+    for given in ({"a": "x"}, {"a": _request("x", MODEL), "b": "y"}, {"a": _request("x", "")}):
+        with pytest.raises(ConfigurationError, match="needs a model") as caught:
+            claude.batches.create(given)
+        assert "claude-sonnet-5-5" in (caught.value.hint or "")
+    with pytest.raises(ConfigurationError, match="needs a model"):
+        await claude.batches.create_async({"a": "x"})
+    assert server.requests == []
+    claude.batches.create({"a": _request("x", MODEL)})
+    assert server.requests[-1].json()["requests"][0]["params"]["model"] == MODEL
+    await claude.aclose()
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b"{}", ""),
+        (b"5", ""),
+        (b"half a li", ""),
+        (b'{"custom_id": "a"}', "a"),
+        (b'{"custom_id": "a", "result": {"type": "succeeded"}}', "a"),
+        (b'{"custom_id": "a", "result": {"type": "succeeded", "message": 5}}', "a"),
+    ],
+)
+def test_a_result_that_cannot_be_read_is_an_error_in_its_place(line: bytes, name: str) -> None:
+    from testkit.claude_calls import CONTEXT
+    from unified_llm.codecs.anthropic_messages import AnthropicMessages
+
+    found, error = BatchCodec(AnthropicMessages()).result(line, {}, CONTEXT)
+    assert (found, type(error)) == (name, ResponseError)
+    assert isinstance(error, ResponseError)
+    assert error.hint
 
 
 def test_a_file_is_kept_named_in_a_message_and_deleted(claude: ClaudeProvider, tmp_path: Path) -> None:
@@ -267,7 +319,8 @@ def test_the_facade_reaches_them(server: WireServer) -> None:
     with UnifiedLLM("claude", KEY, base_url=server.url) as llm:
         provider: Any = llm.get_provider("claude")
         kept = provider.files.upload(b"%PDF-1.7", name="a.pdf")
-        batch = provider.batches.create({"a": [Message("user", ["What is this?", File(file_id=kept.id)])]})
+        question = Message("user", ["What is this?", File(file_id=kept.id)])
+        batch = provider.batches.create({"a": [question]}, model=MODEL)
         assert batch.id == "msgbatch_0"
         blocks = server.requests[-1].json()["requests"][0]["params"]["messages"][0]["content"]
         assert {"type": "file", "file_id": kept.id} in [block.get("source") for block in blocks]

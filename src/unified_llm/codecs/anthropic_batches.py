@@ -13,7 +13,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_body, unusable_body
 from unified_llm.errors import APIError, InvalidRequestError, UnifiedLLMError
 from unified_llm.requests import ChatRequest
-from unified_llm.responses import ChatResponse
+from unified_llm.responses import Adjustment, ChatResponse
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["Batch", "BatchCodec"]
@@ -30,6 +30,7 @@ class Batch:
     Attributes:
         counts: how many requests are processing, succeeded, errored, canceled, expired.
         raw: the API's own description.
+        adjustments: what the requests said that was not sent, or otherwise; known to the one who created the batch.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Batch:
     expires_at: str | None = None
     ended_at: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    adjustments: tuple[Adjustment, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -64,7 +66,8 @@ class BatchCodec:
                 hint="sampling options and betas change them: put such requests into batches of their own",
             )
         rows = [{"custom_id": name, "params": _json.loads(call.body or b"")} for name, call in calls.items()]
-        adjustments = tuple(dict.fromkeys(a for call in calls.values() for a in call.adjustments))
+        made = (a for name, call in calls.items() for a in requests[name].adjustments + call.adjustments)
+        adjustments = tuple(dict.fromkeys(made))
         return WireCall(PATH, _json.dumps({"requests": rows}), headers=headers.pop(), adjustments=adjustments)
 
     def one(self, batch_id: str, *, cancel: bool = False) -> WireCall:
@@ -105,7 +108,7 @@ class BatchCodec:
         return Batch(
             value["id"],
             status,
-            dict(value.get("request_counts") or {}),
+            dict(counts) if isinstance(counts := value.get("request_counts"), dict) else {},
             value.get("created_at"),
             value.get("expires_at"),
             value.get("ended_at"),
@@ -115,23 +118,48 @@ class BatchCodec:
     def result(
         self, line: bytes, requests: Mapping[str, ChatRequest], context: CodecContext
     ) -> tuple[str, ChatResponse | UnifiedLLMError]:
-        """The name of one request, and what came of it. `requests` tells what was asked, as far as it is known."""
-        value = _json.loads(line)
-        name, result = str(value["custom_id"]), value["result"]
+        """The name of one request, and what came of it. `requests` tells what was asked, as far as it is known.
+
+        A line that cannot be read is an error in its place, under the name "" where it has none.
+        """
+        reply = WireReply(200, {}, line)
+        value = _row(line)
+        name = value.get("custom_id")
+        name = name if isinstance(name, str) else ""
+        result = value.get("result")
+        if not name or not isinstance(result, dict):
+            return name, _unusable(reply, context, "a line that is no result of a request")
         kind = result.get("type")
         if kind == "succeeded":
-            message = result["message"]
-            asked = requests.get(name) or ChatRequest(str(message.get("model") or ""), ())
-            reply = WireReply(200, {}, _json.dumps(message))
-            return name, self._messages.decode(reply, asked, context)
+            return name, self._answer(result.get("message"), requests.get(name), context)
         if kind == "errored":
             return name, error_from_body(result.get("error"), provider=context.provider, status=None, headers={})
         return name, APIError(
             f"the request {name!r} was not answered: {kind}",
             provider=context.provider,
-            code=kind,
+            code=str(kind),
             hint="put it into another batch",
         )
+
+    def _answer(self, message: Any, asked: ChatRequest | None, context: CodecContext) -> ChatResponse | UnifiedLLMError:
+        model = message.get("model") if isinstance(message, dict) else None
+        reply = WireReply(200, {}, _json.dumps(message))
+        try:
+            return self._messages.decode(reply, asked or ChatRequest(str(model or ""), ()), context)
+        except UnifiedLLMError as exc:
+            return exc
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # fields of other types than the API's
+            error = _unusable(reply, context, "a message that cannot be read")
+            error.__cause__ = exc
+            return error
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    try:
+        value = _json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _object(reply: WireReply, context: CodecContext) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unified_llm.codecs.anthropic_batches import Batch, BatchCodec
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
+from unified_llm.codecs.anthropic_models import CURRENT_MODELS
 from unified_llm.errors import APITimeoutError, ConfigurationError, UnifiedLLMError
 from unified_llm.providers.claude_files import checked
 from unified_llm.requests import ChatRequest, ModelConfig
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches"]
 
+logger = logging.getLogger("unified_llm")
+
 _WHERE = "list_batches() shows what there is"
 Asked = Mapping[str, ChatRequest]
 
@@ -28,7 +33,9 @@ class Batches:
     """Many requests at half the price, answered within a day.
 
         batches = llm.get_provider("claude").batches
-        batch = batches.create({"fr": "Say hello in French", "de": "Say hello in German"}, max_tokens=100)
+        batch = batches.create(
+            {"fr": "Say hello in French", "de": "Say hello in German"}, model="claude-haiku-5-5", max_tokens=100
+        )
         batches.wait(batch.id)
         for name, answer in batches.results(batch.id):
             print(name, answer)  # a ChatResponse, or the error in its place
@@ -45,16 +52,23 @@ class Batches:
     ) -> Batch:
         """Start a batch: name to messages, in any form `chat` takes, or to a `ChatRequest`.
 
-        `model`, `tools` and further options are those of `chat`, for all of them.
+        `model`, `tools` and further options are those of `chat`, for all of them. A provider knows nothing of the
+        client's model, so `model` is needed unless each request is a `ChatRequest`. What the API has no field for is
+        logged, and recorded in `Batch.adjustments`, as `on_unsupported` says.
+
+        Raises:
+            ConfigurationError: there is no model.
+            InvalidRequestError: there are no requests, or they cannot be in one batch.
         """
-        return self._batch(self._send(self._create(requests, model, tools, options)))
+        call = self._create(requests, model, tools, options)
+        return self._started(call, self._send(call), options)
 
     async def create_async(
         self, requests: Mapping[str, Any], *, model: str | None = None, tools: Any = None, **options: Any
     ) -> Batch:
         """`create`, without blocking the event loop."""
         call = await asyncio.to_thread(self._create, requests, model, tools, options)  # it may read files
-        return self._batch(await self._send_async(call))
+        return self._started(call, await self._send_async(call), options)
 
     def get(self, batch_id: str) -> Batch:
         """A batch as it is now."""
@@ -142,15 +156,20 @@ class Batches:
     # -- what both sides share --------------------------------------------------------------------------------------
 
     def _create(self, requests: Mapping[str, Any], model: str | None, tools: Any, options: dict[str, Any]) -> WireCall:
-        named = model or self._provider.default_model()
-        if named is None:
-            raise ConfigurationError("a batch needs a model", provider="claude", hint="create(..., model='claude-...')")
-        asked = {name: self._request(one, named, tools, dict(options)) for name, one in requests.items()}
+        asked = {name: self._request(one, model, tools, dict(options)) for name, one in requests.items()}
         return self._codec.create(asked, self._provider.context)
 
-    def _request(self, given: Any, model: str, tools: Any, options: dict[str, Any]) -> ChatRequest:
-        if isinstance(given, ChatRequest):
+    def _request(self, given: Any, model: str | None, tools: Any, options: dict[str, Any]) -> ChatRequest:
+        if isinstance(given, ChatRequest) and given.model:
             return given
+        if not model:
+            raise ConfigurationError(
+                "a batch needs a model: the provider does not know the one of the client",
+                provider="claude",
+                hint=f"create(..., model={CURRENT_MODELS[0]!r}); current ones: {', '.join(CURRENT_MODELS)}",
+            )
+        if isinstance(given, ChatRequest):
+            return given.for_model(model)
         # What the façade does for one chat; it stands above the providers, so it is fetched when it is needed.
         from unified_llm import attachments
         from unified_llm.preparation import build_request, prepare_chat
@@ -159,6 +178,12 @@ class Batches:
         if attachments.needs_reading(messages):
             messages = attachments.resolve(messages)
         return build_request(messages, config, tools, False, notes).for_model(model)
+
+    def _started(self, call: WireCall, reply: WireReply, options: Mapping[str, Any]) -> Batch:
+        if options.get("on_unsupported") != "drop":
+            for adjustment in call.adjustments:
+                logger.warning("claude: %s %s: %s", adjustment.what, adjustment.kind, adjustment.reason)
+        return replace(self._batch(reply), adjustments=call.adjustments)
 
     def _batch(self, reply: WireReply) -> Batch:
         return self._codec.decode(reply, self._provider.context)
