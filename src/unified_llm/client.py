@@ -18,6 +18,7 @@ from unified_llm.cache import ResponseCache
 from unified_llm.chat_stream import AsyncChatStream, AsyncTextStream, ChatStream, TextStream
 from unified_llm.conversations import Conversation, ConversationManager
 from unified_llm.costs import Ledger, PriceTable, UsageRecord
+from unified_llm.costs.estimates import tier_of
 from unified_llm.detection import Detection
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings, hedged
@@ -69,6 +70,7 @@ class UnifiedLLM:
         config: options for every call; those of a call win.
         timeout: seconds without progress before `APITimeoutError`.
         connect_timeout: most seconds to connect (10); first_token_timeout: until a stream says something.
+        hedge_after: seconds after which an async call without an answer is sent a second time (see `ModelConfig`).
         fallbacks: model references (``provider:model``) asked in order when a call fails (see `policy.plan`).
         max_retries: attempts after the first on failures that may pass, per target; default 2.
         deadline: most seconds for a whole call, retries and fallbacks included; None for no limit.
@@ -114,6 +116,7 @@ class UnifiedLLM:
         timeout: float | None = None,
         connect_timeout: float | None = None,
         first_token_timeout: float | None = None,
+        hedge_after: float | None = None,
         fallbacks: Iterable[str] = (),
         max_retries: int | None = None,
         deadline: float | None = None,
@@ -139,7 +142,7 @@ class UnifiedLLM:
         if config is not None and not isinstance(config, ModelConfig):
             raise ConfigurationError(f"config is {type(config).__name__}", hint="pass ModelConfig(...)")
         self.config = (config or ModelConfig()).merge(
-            connect_timeout=connect_timeout, first_token_timeout=first_token_timeout
+            connect_timeout=connect_timeout, first_token_timeout=first_token_timeout, hedge_after=hedge_after
         )
         self.prices = prices or PriceTable()
         self._router = self._router_type(
@@ -220,7 +223,7 @@ class UnifiedLLM:
         targets = self._router.targets(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("chat", label=settings.label, request=request)
+        info = self._info("chat", targets[0], settings, request)
 
         def ask(step: Send) -> ChatResponse:
             provider, model = self._router.resolve(step.target)
@@ -272,17 +275,22 @@ class UnifiedLLM:
         targets = await self._router.targets_async(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("chat", label=settings.label, request=request)
+        info = self._info("chat", targets[0], settings, request)
 
         async def ask(step: Send) -> ChatResponse:
             if settings.hedge_after is None:
                 return await self._ask_async(step, request)
             other = replace(step, target=_after(step.target, targets))
-            return await hedged(
+            twin = replace(info, state={}, target=other.target.key, provider=other.target.provider)
+            twin.model = other.target.model
+            response, by_second = await hedged(
                 settings.hedge_after,
                 lambda: self._ask_async(step, request),
-                lambda: self._ask_async(other, request),
+                lambda: self._ask_again(other, request, twin),
             )
+            if by_second:
+                info.target, info.provider, info.model = twin.target, twin.provider, twin.model
+            return response
 
         try:
             await self._flow.hooks.call_async("before_call", info)
@@ -292,6 +300,14 @@ class UnifiedLLM:
         finally:
             await self._flow.hooks.call_async("on_end", info)
         return response
+
+    async def _ask_again(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:
+        """A hedged request, with a `CallInfo` of its own for the hooks."""
+        await self._flow.hooks.call_async("on_request", info)
+        try:
+            return await self._ask_async(step, request)
+        finally:
+            await self._flow.hooks.call_async("on_end", info)
 
     async def _ask_async(self, step: Send, request: ChatRequest) -> ChatResponse:
         provider, model = await self._router.resolve_async(step.target)
@@ -317,7 +333,7 @@ class UnifiedLLM:
         targets = self._router.targets(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("stream", label=settings.label, request=request)
+        info = self._info("stream", targets[0], settings, request)
 
         def ask(step: Send) -> Iterator[StreamEvent]:
             provider, model = self._router.resolve(step.target)
@@ -350,7 +366,7 @@ class UnifiedLLM:
         targets = await self._router.targets_async(
             settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
         )
-        info = CallInfo("stream", label=settings.label, request=request)
+        info = self._info("stream", targets[0], settings, request)
 
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             provider, model = await self._router.resolve_async(step.target)
@@ -406,16 +422,27 @@ class UnifiedLLM:
             notes.append(_NOT_HEDGED)
         return build_request(normal, merged, tools, stream, notes), merged
 
+    def _info(
+        self,
+        operation: Literal["chat", "stream", "embed"],
+        target: Target,
+        settings: ModelConfig,
+        request: ChatRequest | EmbedRequest,
+    ) -> CallInfo:
+        return CallInfo(operation, target.provider, target.model, settings.label, request=request, prices=self.prices)
+
     def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
-        """The request for one target; what is left of the deadline bounds its silences, as sync code can do no more."""
+        """The request for one target."""
         cache = None if request.config.cache is False else self._cache
         return request.for_model(model, config=self._bounded(step, request.config), cache=cache)
 
     def _bounded(self, step: Send, config: ModelConfig) -> ModelConfig:
-        if step.seconds_left is None:
+        """The options for one request: what is left of the deadline bounds it, and its silences."""
+        if step.expires is None:
             return config
-        bounds = (config.timeout, self._timeout, step.seconds_left)
-        return config.with_timeout(min(b for b in bounds if b is not None))
+        left = max(0.001, step.expires - self._flow.clock())  # finding the model, or waiting for a place, took time
+        bounds = (config.timeout, self._timeout, left)
+        return config.with_limits(min(b for b in bounds if b is not None), left)
 
     def _finish(self, request: ChatRequest, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
@@ -430,9 +457,7 @@ class UnifiedLLM:
         return response.with_details(attempts=attempts) if attempts else response
 
     def _cost(self, provider: str, model: str, usage: Usage) -> float | None:
-        tier = (usage.native or {}).get("service_tier")
-        known = tier if isinstance(tier, str) and tier not in ("standard", "default", "auto") else None
-        return self.prices.cost(provider, model, usage, tier=known)
+        return self.prices.cost(provider, model, usage, tier=tier_of(usage))
 
     def _priced(self, vectors: Embeddings, provider: LLMProvider, target: Target) -> Embeddings:
         own = self.prices.own(target.provider, target.model or "")
@@ -469,7 +494,7 @@ class UnifiedLLM:
             return Embeddings([])
         provider, target = self._router.embed_target(model_name)
         request = EmbedRequest(target.model or "", texts, dimensions, self.config)
-        info = CallInfo("embed", label=self.config.label, request=request)
+        info = self._info("embed", target, self.config, request)
 
         def ask(step: Send) -> Embeddings:
             with self._flow.admission.admitted(step, request) as place:
@@ -502,7 +527,7 @@ class UnifiedLLM:
             return Embeddings([])
         provider, target = await self._router.embed_target_async(model_name)
         request = EmbedRequest(target.model or "", texts, dimensions, self.config)
-        info = CallInfo("embed", label=self.config.label, request=request)
+        info = self._info("embed", target, self.config, request)
 
         async def ask(step: Send) -> Embeddings:
             async with self._flow.admission.admitted(step, request) as place:

@@ -147,11 +147,12 @@ class ModelConfig:
         merged.__dict__["unknown"] = {**self.unknown, **other.unknown}
         return merged
 
-    def with_timeout(self, seconds: float) -> ModelConfig:
-        """A copy with another timeout, in seconds."""
+    def with_limits(self, timeout: float, deadline: float) -> ModelConfig:
+        """A copy with other limits of time, in seconds."""
         copy = object.__new__(ModelConfig)
         copy.__dict__.update(self.__dict__)
-        copy.__dict__["timeout"] = seconds
+        copy.__dict__["timeout"] = timeout
+        copy.__dict__["deadline"] = deadline
         return copy
 
     @classmethod

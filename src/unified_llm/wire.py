@@ -36,6 +36,7 @@ class WireCall:
         timeout: seconds without progress, or None for the driver's default.
         connect: most seconds to connect, or None for the driver's default.
         first: seconds without progress before the first piece of the body, or None for `timeout`.
+        total: most seconds for the whole exchange, or None; blocking drivers obey it, as nothing can interrupt them.
         adjustments: what the codec could not keep.
     """
 
@@ -48,6 +49,7 @@ class WireCall:
     adjustments: tuple[Adjustment, ...] = ()
     connect: float | None = None
     first: float | None = None
+    total: float | None = None
 
 
 @dataclass(slots=True)

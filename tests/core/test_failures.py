@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,19 @@ from typing import Any
 
 import pytest
 
-from testkit.wire_server import CLOSE, HANG, RESET, Answer, WireServer, free_port, json_reply, reply, sse
+from testkit.wire_server import (
+    CLOSE,
+    HANG,
+    RESET,
+    Answer,
+    Pause,
+    Request,
+    WireServer,
+    free_port,
+    json_reply,
+    reply,
+    sse,
+)
 from unified_llm import (
     APIConnectionError,
     APIError,
@@ -456,3 +469,63 @@ async def test_tokens_really_used_count_for_async_calls_too() -> None:
                 pass
             with pytest.raises(RateLimitError, match=r"own limit .* too late"):
                 await llm.chat_async("Hi")
+
+
+def test_ctrl_c_while_a_call_waits_loses_no_place() -> None:
+    with WireServer(lambda _: [Pause(1.0), *GOOD]) as server:
+        llm = client(server, limits={"openai-compatible": Limits(concurrency=1)})
+        first = threading.Thread(target=lambda: llm.chat("x"))
+        first.start()
+        server.wait_requests(1)
+        interrupt = threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            llm.chat("y")
+        first.join(10)
+        assert llm.chat("z", deadline=10) == "hi"
+        assert [request.json()["messages"][0]["content"] for request in server.requests] == ["x", "z"]
+
+
+async def test_calls_that_were_not_sent_give_their_turn_back() -> None:
+    with WireServer(lambda _: GOOD) as server:
+        async with client(server, limits={"openai-compatible": Limits(requests_per_minute=12)}) as llm:
+            await llm.chat_async("x")
+            await llm.chat_async("x")  # the burst is used up: the next turn comes in five seconds
+            waiting = [asyncio.create_task(llm.chat_async("x")) for _ in range(5)]
+            await asyncio.sleep(0.05)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            with pytest.raises(RateLimitError) as caught:
+                await llm.chat_async("x", deadline=0.01)
+            assert caught.value.retry_after is not None
+            assert caught.value.retry_after < 6
+        assert len(server.requests) == 2
+
+
+def test_a_refused_call_takes_no_tokens() -> None:
+    with WireServer(error(400), GOOD) as server:
+        llm = client(server, limits={"openai-compatible": Limits(tokens_per_minute=600)}, deadline=3)
+        with pytest.raises(InvalidRequestError):
+            llm.chat("word " * 70)  # some 90 tokens of the 100 there are
+        assert llm.chat("word " * 70) == "hi"
+
+
+def test_a_breaker_leaves_one_model_alone_and_not_its_neighbours() -> None:
+    def by_model(request: Request) -> Answer:
+        return error(500) if request.json()["model"] == "bad" else GOOD
+
+    with WireServer(by_model) as server:
+        llm = client(server, breaker=BreakerSettings(failures=2), max_retries=0)
+        for _ in range(2):
+            with pytest.raises(ServerError):
+                llm.chat("x", model="bad")
+        with pytest.raises(OverloadedError, match="left alone"):
+            llm.chat("x", model="bad")
+        assert llm.chat("x", model="good") == "hi"
+        assert llm.chat("x", model="bad", fallbacks=["openai-compatible:good"]) == "hi"
+
+
+def test_a_conflict_asks_the_next_target() -> None:
+    with WireServer(error(409), GOOD) as server:
+        assert client(server, max_retries=0, fallbacks=["openai-compatible:other"]).chat("x") == "hi"

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from testkit.wire_server import HANG, Answer, Pause, Request, WireServer, json_reply
-from unified_llm import APITimeoutError, InvalidRequestError, ModelConfig, RetryPolicy, ServerError, UnifiedLLM
+from unified_llm import (
+    APITimeoutError,
+    CallInfo,
+    InvalidRequestError,
+    ModelConfig,
+    RetryPolicy,
+    ServerError,
+    UnifiedLLM,
+)
 
 SOON = 0.1
 
@@ -59,6 +67,30 @@ async def test_the_second_request_goes_to_the_next_target() -> None:
         async with client(server, fallbacks=fallbacks, config=ModelConfig(hedge_after=SOON)) as llm:
             assert await llm.chat_async("Hi") == "other"
         assert [request.json()["model"] for request in server.requests] == ["m", "other"]
+
+
+async def test_the_winner_is_the_one_that_counts() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    class Watch:
+        def on_request(self, info: CallInfo) -> None:
+            seen.append(("request", info.model))
+
+        def on_response(self, info: CallInfo, response: object) -> None:
+            seen.append(("response", info.model))
+
+        def on_end(self, info: CallInfo) -> None:
+            seen.append(("end", info.model))
+
+    def by_model(request: Request) -> Answer:
+        return answer("other") if request.json()["model"] == "other" else [HANG]
+
+    with WireServer(by_model) as server:
+        async with client(server, fallbacks=["openai-compatible:other"], hedge_after=SOON, hooks=[Watch()]) as llm:
+            await llm.chat_async("Hi")
+            assert list(llm.usage.by_model()) == ["openai-compatible:other"]
+    expected = [("request", "m"), ("request", "other"), ("end", "other"), ("response", "other"), ("end", "other")]
+    assert seen == expected
 
 
 async def test_the_first_may_still_win() -> None:

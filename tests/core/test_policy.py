@@ -212,18 +212,18 @@ def test_an_open_breaker_sends_nothing_and_the_next_target_answers() -> None:
     breaker = CircuitBreaker(BreakerSettings(failures=1, seconds=10))
     breaker.failed(0)
     world = World()
-    value, attempts = world.run(["hi"], (A, B), breakers={"a": breaker})
+    value, attempts = world.run(["hi"], (A, B), breakers={A: breaker})
     assert (value, world.sent) == ("hi", ["b"])
     assert "left alone" in attempts[0].reason
     with pytest.raises(OverloadedError):
-        World().run([], (A,), breakers={"a": breaker})
+        World().run([], (A,), breakers={A: breaker})
 
 
 def test_a_breaker_opened_in_mid_call_stops_its_retries() -> None:
     breaker = CircuitBreaker(BreakerSettings(failures=2, seconds=10))
     world = World()
     with pytest.raises(ServerError):
-        world.run([ServerError("no")] * 9, retry=RetryPolicy(max_retries=9), breakers={"a": breaker})
+        world.run([ServerError("no")] * 9, retry=RetryPolicy(max_retries=9), breakers={A: breaker})
     assert world.sent == ["a", "a"]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from testkit.wire_server import HANG, Pause, Step, WireServer, json_reply, sse
-from unified_llm import APITimeoutError, InvalidRequestError, RetryPolicy, UnifiedLLM
+from testkit.wire_server import HANG, Pause, Request, Step, WireServer, json_reply, sse
+from unified_llm import APITimeoutError, InvalidRequestError, Limits, RetryPolicy, UnifiedLLM
 
 ONCE = RetryPolicy(max_retries=0)
 SOON = 0.2
@@ -80,6 +83,49 @@ async def test_a_whole_answer_has_no_first_token() -> None:
         assert await llm.chat_async("Hi") == "It rains."
 
 
+DRIBBLE: list[Step] = [b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400\r\n\r\n"]
+DRIBBLE += [step for _ in range(60) for step in (Pause(0.05), b" ")]
+PINGS = sse([delta("It "), *[step for _ in range(60) for step in (Pause(0.05), b": ping\n\n")]], end=False)
+
+
+@pytest.mark.parametrize("transport", ["openai", "claude, SDK", "claude, http"])
+async def test_the_deadline_holds_for_answers_that_dribble(transport: str) -> None:
+    """A blocking call is never silent here, and ends all the same; so does one that goes silent near its end."""
+    for slowly in ([*DRIBBLE, HANG], [*PINGS, HANG], [*DRIBBLE[:9], HANG], [*PINGS[:9], HANG]):
+        with WireServer(partial(_always, slowly)) as server:
+            claude = {"provider": "claude", "api_key": "sk-x", "model": "claude-haiku-5-5", "base_url": server.url}
+            options: dict[str, Any] = {
+                "openai": {"base_url": server.url + "/v1", "model": "m"},
+                "claude, SDK": claude,
+                "claude, http": {**claude, "transport": "http"},
+            }[transport]
+            with UnifiedLLM(retry=ONCE, **options) as llm:
+                for call in (lambda: llm.chat("Hi", deadline=0.6), lambda: list(llm.stream("Hi", deadline=0.6))):
+                    with contextlib.suppress(APITimeoutError):
+                        call()  # the first call of all imports the SDK, which counts
+                    started = time.monotonic()
+                    with pytest.raises(APITimeoutError) as late:
+                        call()
+                    assert time.monotonic() - started < 2
+                    assert "within" in late.value.message or "deadline" in late.value.message
+            assert all([await request.wait_gone_async(1.0) for request in server.requests])
+
+
+async def test_waiting_for_a_turn_takes_from_the_deadline() -> None:
+    """A pause of half the deadline leaves half of it for the request."""
+    limits = {"openai-compatible": Limits(requests_per_minute=60)}  # a burst of ten
+    with (
+        WireServer(lambda _: [HANG] if len(server.requests) > 10 else _whole()) as server,
+        client(server, limits=limits, timeout=30) as llm,
+    ):
+        for _ in range(10):
+            llm.chat("Hi")
+        started = time.monotonic()
+        with pytest.raises(APITimeoutError):
+            llm.chat("Hi", deadline=2)
+        assert time.monotonic() - started < 3
+
+
 def test_connecting_has_its_own_limit() -> None:
     """A listener whose queue is full drops further connections on the floor, as a firewall does."""
     with socket.socket() as listener:
@@ -99,6 +145,10 @@ def test_connecting_has_its_own_limit() -> None:
         finally:
             for one in waiting:
                 one.close()
+
+
+def _always(steps: Sequence[Step], _: Request) -> Sequence[Step]:
+    return steps
 
 
 def _whole() -> list[Step]:

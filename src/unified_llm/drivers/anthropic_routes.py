@@ -48,7 +48,8 @@ def direct(httpx2: Any, client: Any, http: Any) -> Route:
         sent = headers.get(call.headers)
         if sent is None:
             sent = _keep(headers, call.headers, _folded(httpx2.Headers(defaults), dict(call.headers)))
-        extensions: dict[str, Any] = {"connect": call.connect, "first": call.first}  # see anthropic_transport
+        # The limits that the SDK's client does not know are for our transport.
+        extensions: dict[str, Any] = {"connect": call.connect, "first": call.first, "total": call.total}
         if call.timeout is not None:
             extensions["timeout"] = timeout_of(httpx2, call.timeout).as_dict()
         return httpx2.Request(call.method, url, headers=sent, content=call.body, extensions=extensions)

@@ -37,7 +37,14 @@ class _Call(WireCall):
     @classmethod
     def of(cls, request: httpx2.Request, content: bytes) -> _Call:
         limits = request.extensions
-        return cls(path="", built=request, content=content, connect=limits.get("connect"), first=limits.get("first"))
+        return cls(
+            path="",
+            built=request,
+            content=content,
+            connect=limits.get("connect"),
+            first=limits.get("first"),
+            total=limits.get("total"),
+        )
 
     @property
     def seconds(self) -> float:

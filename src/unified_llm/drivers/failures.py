@@ -37,7 +37,7 @@ __all__ = [
 CONNECT_SECONDS: Final = 10.0
 """Longest wait for a connection; a server that is up answers a SYN at once, however slow its model is."""
 
-Phase: TypeAlias = Literal["pool", "connect", "first byte", "next byte"]
+Phase: TypeAlias = Literal["pool", "connect", "first byte", "next byte", "total"]
 
 CLOSED: Final = (httpcore.NetworkError, httpcore.RemoteProtocolError)
 """What httpcore raises when the server closes the connection instead of answering."""
@@ -48,6 +48,7 @@ _HINTS: dict[Phase, str] = {
     "pool": "more calls are in flight than max_connections allows; raise it, or make fewer calls at once",
     "connect": "check the address and the network; a firewall that drops packets looks like this",
     "first byte": "the server accepted the request and said nothing: raise timeout=, or see whether it still works",
+    "total": "the deadline passed before the answer was complete: raise deadline=, or add fallbacks",
     "next byte": "the answer began and then stopped: raise timeout=, or see whether the server still works",
 }
 
@@ -59,6 +60,7 @@ def timed_out(address: Address, phase: Phase, after: float) -> APITimeoutError:
         "connect": f"no connection to {address.label}",
         "first byte": f"no answer from {address.label}",
         "next byte": f"no more bytes from {address.label}",
+        "total": f"no complete answer from {address.label}",
     }[phase]
     return APITimeoutError(f"{what} within {after:g} s ({phase} timeout)", hint=_HINTS[phase])
 

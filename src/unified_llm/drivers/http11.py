@@ -8,6 +8,7 @@ as they are; both look the same to the pools (`Connection`, `AsyncConnection`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncConnection",
     "AsyncReply",
     "Connection",
+    "Direct",
     "DirectAsyncReply",
     "Exchange",
     "H11Exchange",
@@ -59,7 +61,7 @@ class AsyncReply(Protocol):
 
 
 class Connection(Protocol):
-    """The part of `httpcore.ConnectionInterface` that is used."""
+    """The part of `httpcore.ConnectionInterface` that is used. A `Direct` one knows when its call `expires`, too."""
 
     def handle_request(self, request: httpcore.Request) -> Reply: ...
     def has_expired(self) -> bool: ...
@@ -167,7 +169,7 @@ def _body_of(request: httpcore.Request) -> bytes:
 
 def connect(route: Route, backend: SyncBackend) -> Connection:
     """A connection along `route`, made on its first request."""
-    return _Direct(route, backend) if route.proxy is None else route.proxied(backend)
+    return Direct(route, backend) if route.proxy is None else route.proxied(backend)
 
 
 def connect_async(route: Route, backend: AsyncioBackend, engine: Callable[[], Exchange]) -> AsyncConnection:
@@ -241,12 +243,13 @@ class DirectAsyncReply:
         self._exchange.finish()
 
 
-class _Direct:
+class Direct:
     """A blocking connection to the server itself."""
 
-    __slots__ = ("_backend", "_exchange", "_route", "_stream")
+    __slots__ = ("_backend", "_exchange", "_route", "_stream", "expires")
 
     def __init__(self, route: Route, backend: SyncBackend) -> None:
+        self.expires: float | None = None
         self._route = route
         self._backend = backend
         self._stream: httpcore.NetworkStream | None = None
@@ -260,7 +263,7 @@ class _Direct:
         for piece in exchange.request(request.method, request.url.target, request.headers, _body_of(request)):
             stream.write(piece, limits["write"])
         while True:
-            exchange.feed(stream.read(READ_BYTES, read))
+            exchange.feed(stream.read(READ_BYTES, self._within(read)))
             response = exchange.response()
             if response is not None:
                 return _DirectReply(response, exchange, self._body(stream, read, limits["next"]))
@@ -283,7 +286,11 @@ class _Direct:
                 yield data
             if complete:
                 return
-            exchange.feed(stream.read(READ_BYTES, seconds))
+            exchange.feed(stream.read(READ_BYTES, self._within(seconds)))
+
+    def _within(self, seconds: float) -> float:
+        """How long one read may take: no longer than the call may."""
+        return seconds if self.expires is None else max(0.001, min(seconds, self.expires - time.monotonic()))
 
     def is_idle(self) -> bool:
         """Whether it can carry another request."""
@@ -295,7 +302,7 @@ class _Direct:
 
 
 class _AsyncDirect:
-    """`_Direct`, for an event loop."""
+    """`Direct`, for an event loop."""
 
     __slots__ = ("_backend", "_exchange", "_route", "_stream")
 

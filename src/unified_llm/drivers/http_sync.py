@@ -22,10 +22,11 @@ import httpcore
 from unified_llm.drivers import failures
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
 from unified_llm.drivers.headers import RawHeaders
-from unified_llm.drivers.http11 import Reply, connect
+from unified_llm.drivers.http11 import Direct, Reply, connect
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
 from unified_llm.drivers.sync_backend import SyncBackend
-from unified_llm.wire import WireCall, WireReply
+from unified_llm.errors import UnifiedLLMError
+from unified_llm.wire import WireCall, WireReply, request_id_of
 
 __all__ = ["MAX_ERROR_BODY", "SURPLUS", "SyncReplyStream", "SyncTransport", "limited", "reply_headers"]
 
@@ -59,6 +60,12 @@ class _Connection:
         self.generation = generation
         self.idle_since = 0.0
         self.reused = False
+
+    def begin(self, expires: float | None) -> None:
+        """A call begins that must have ended at `expires`, of `time.monotonic`."""
+        self.backend.begin()
+        if isinstance(self.http, Direct):
+            self.http.expires = expires
 
 
 class _Pool:
@@ -184,12 +191,23 @@ class SyncReplyStream:
     `decode` False leaves the body as it was sent, for a caller that decompresses it itself.
     """
 
-    __slots__ = ("_call", "_connection", "_decode", "_response", "_timeout", "_transport", "headers", "status")
+    __slots__ = (
+        "_call",
+        "_connection",
+        "_decode",
+        "_expires",
+        "_response",
+        "_timeout",
+        "_transport",
+        "headers",
+        "status",
+    )
 
     _response: Reply
 
     def __init__(self, transport: SyncTransport, call: WireCall, timeout: float, *, decode: bool = True) -> None:
         self._decode = decode
+        self._expires: float | None = None
         self._transport = transport
         self._call = call
         self._timeout = timeout
@@ -198,7 +216,9 @@ class SyncReplyStream:
         self.headers: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._connection, self._response = self._transport.exchange(self._call, self._timeout)
+        if self._call.total is not None:
+            self._expires = time.monotonic() + self._call.total
+        self._connection, self._response = self._transport.exchange(self._call, self._timeout, self._expires)
         self.status = self._response.status
         self.headers = reply_headers(self._response.headers)
         return self
@@ -215,17 +235,31 @@ class SyncReplyStream:
         try:
             decoder = body_decoder(self.headers.get("content-encoding")) if self._decode else None
             body = cast("Iterable[bytes]", self._response.stream)
-            if decoder is None:
-                yield from body
+            pieces = body if decoder is None else _decoded(body, decoder)
+            if self._expires is None:
+                yield from pieces
             else:
-                yield from _decoded(body, decoder)
+                yield from self._in_time(pieces, self._expires)
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, DecodingError) as exc:
             ended = connection.backend.ended
             self.close()
+            if self._expires is not None and time.monotonic() >= self._expires:
+                raise self._late() from exc
             raise failures.body_failed(
                 self._transport.address, exc, self._timeout, self.status, self.headers, ended
             ) from exc
         self._finish()
+
+    def _in_time(self, pieces: Iterable[bytes], expires: float) -> Iterator[bytes]:
+        for piece in pieces:
+            yield piece
+            if time.monotonic() >= expires:
+                self.close()
+                raise self._late()
+
+    def _late(self) -> UnifiedLLMError:
+        error = failures.timed_out(self._transport.address, "total", self._call.total or 0.0)
+        return error.with_context(status=self.status, request_id=request_id_of(self.headers))
 
     @property
     def raw_headers(self) -> RawHeaders:
@@ -291,8 +325,10 @@ class SyncTransport:
         """Close idle connections; those in use are closed when their call ends."""
         self.pool.close()
 
-    def exchange(self, call: WireCall, timeout: float) -> tuple[_Connection, Reply]:
+    def exchange(self, call: WireCall, timeout: float, expires: float | None = None) -> tuple[_Connection, Reply]:
         """Send `call` and read the head of its answer; the caller releases the connection.
+
+        `expires` is the time, of `time.monotonic`, at which the whole exchange must have ended.
 
         Raises:
             APIConnectionError: no connection, or it ended before an answer.
@@ -303,7 +339,7 @@ class SyncTransport:
         try:
             started = time.monotonic()
             try:
-                connection.backend.begin()
+                connection.begin(expires)
                 response = connection.http.handle_request(request)
                 if connection.backend.answered:
                     return connection, response
@@ -314,9 +350,12 @@ class SyncTransport:
                 _log.debug("%s closed an idle connection as it was reused: %s", self.address.label, exc)
             connection.backend.abort()
             connection = self.pool.fresh()
+            connection.begin(expires)
             return connection, connection.http.handle_request(request)
         except BaseException as exc:
             self.pool.release(connection, reusable=False)
+            if isinstance(exc, httpcore.TimeoutException) and expires is not None and time.monotonic() >= expires:
+                raise failures.timed_out(self.address, "total", call.total or 0.0) from exc
             error = failures.exchange_failed(
                 self.address, exc, timeout, answered=connection.backend.answered, via=self._route.via
             )

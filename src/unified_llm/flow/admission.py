@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Self
 
-from unified_llm.errors import APITimeoutError, RateLimitError
+from unified_llm.errors import APITimeoutError, RateLimitError, UnifiedLLMError
 from unified_llm.flow.gate import Gate
 from unified_llm.policy import Limits, Send, TokenBucket
 from unified_llm.preparation import approximate_tokens
@@ -27,12 +27,12 @@ class Place:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None: ...
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None: ...
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None: ...
 
 
 FREE: Final = Place()
@@ -113,41 +113,62 @@ class Admission:
 class _Pass(Place):
     """One call's turn and place; both kinds of context manager. A class, as generators cost more than the limits."""
 
-    __slots__ = ("_admission", "_estimate", "_gate", "_meter", "_step")
+    __slots__ = ("_admission", "_counted", "_estimate", "_gate", "_meter", "_step")
 
     def __init__(self, admission: Admission, meter: _Meter, step: Send, request: ChatRequest | EmbedRequest) -> None:
         self._admission, self._meter, self._step = admission, meter, step
         self._gate = meter.gate
         self._estimate = approximate_tokens(request) if meter.tokens else 0
+        self._counted = False
 
     def used(self, usage: Usage) -> None:
         known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
+        self._counted = True
         if known:  # embeddings have no output
             self._meter.correct(sum(known) - self._estimate)
 
     def __enter__(self) -> Self:
-        if pause := self._admission.turn(self._meter, self._step, self._estimate):
-            self._admission.sleep(pause)
-        gate = self._gate
-        if gate is not None and not gate.try_enter() and not gate.enter(self._step.seconds_left):
-            raise _no_place(self._step, gate)
+        pause = self._admission.turn(self._meter, self._step, self._estimate)
+        try:
+            if pause:
+                self._admission.sleep(pause)
+            gate = self._gate
+            if gate is not None and not gate.try_enter() and not gate.enter(self._left(pause)):
+                raise _no_place(self._step, gate)
+        except BaseException:
+            self._meter.give_back(self._estimate)  # nothing was sent
+            raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._gate is not None:
-            self._gate.leave()
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
+        self._leave(value)
 
     async def __aenter__(self) -> Self:
-        if pause := self._admission.turn(self._meter, self._step, self._estimate):
-            await self._admission.sleep_async(pause)
-        gate = self._gate
-        if gate is not None and not gate.try_enter() and not await gate.enter_async(self._step.seconds_left):
-            raise _no_place(self._step, gate)
+        pause = self._admission.turn(self._meter, self._step, self._estimate)
+        try:
+            if pause:
+                await self._admission.sleep_async(pause)
+            gate = self._gate
+            if gate is not None and not gate.try_enter() and not await gate.enter_async(self._left(pause)):
+                raise _no_place(self._step, gate)
+        except BaseException:
+            self._meter.give_back(self._estimate)
+            raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
+        self._leave(value)
+
+    def _left(self, pause: float) -> float | None:
+        """What is left of the deadline after a pause."""
+        left = self._step.seconds_left
+        return left if left is None else max(0.0, left - pause)
+
+    def _leave(self, failure: BaseException | None) -> None:
         if self._gate is not None:
             self._gate.leave()
+        if isinstance(failure, UnifiedLLMError) and failure.partial is None and not self._counted:
+            self._meter.correct(-self._estimate)  # what is refused takes no tokens
 
 
 def _no_place(step: Send, gate: Gate) -> APITimeoutError:

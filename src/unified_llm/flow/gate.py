@@ -43,9 +43,15 @@ class Gate:
         """Wait for a place, at most `seconds`; False when none came free."""
         event = threading.Event()
         ticket = self._enter_or_queue(event.set)
-        if ticket is None or event.wait(seconds):
+        if ticket is None:
             return True
-        return not self._give_up(ticket)
+        try:
+            granted = event.wait(seconds)
+        except BaseException:  # Ctrl-C while it waits: its place must not be lost
+            if not self._give_up(ticket):
+                self.leave()
+            raise
+        return granted or not self._give_up(ticket)
 
     async def enter_async(self, seconds: float | None = None) -> bool:
         """`enter` for an event loop; cancelling the task leaves the queue."""

@@ -13,8 +13,11 @@ __all__ = ["hedged"]
 T = TypeVar("T")
 
 
-async def hedged(seconds: float, first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[T]]) -> T:
-    """What `first` gives, or, if nothing came of it after `seconds`, what the faster of the two gives.
+async def hedged(
+    seconds: float, first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[T]]
+) -> tuple[T, bool]:
+    """What `first` gives, or, if nothing came of it after `seconds`, what the faster of the two gives; and whether
+    that was `second`.
 
     The slower one is cancelled, which closes its request, before this returns. A failure counts only when there is
     nobody left to wait for; then it is the first one's. Source of the idea: Dean and Barroso, "The Tail at Scale".
@@ -23,7 +26,7 @@ async def hedged(seconds: float, first: Callable[[], Awaitable[T]], second: Call
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds)
         if done:
-            return tasks[0].result()
+            return tasks[0].result(), False
         tasks.append(asyncio.ensure_future(second()))
         return await _fastest(tasks)
     finally:
@@ -32,14 +35,14 @@ async def hedged(seconds: float, first: Callable[[], Awaitable[T]], second: Call
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _fastest(tasks: Sequence[asyncio.Future[T]]) -> T:
+async def _fastest(tasks: Sequence[asyncio.Future[T]]) -> tuple[T, bool]:
     waiting: set[asyncio.Future[T]] = set(tasks)
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             failure = task.exception()
             if failure is None:
-                return task.result()
+                return task.result(), task is tasks[1]
             if not isinstance(failure, UnifiedLLMError):
                 raise failure
-    return tasks[0].result()
+    return tasks[0].result(), False

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from unified_llm.costs.prices import PriceTable
 from unified_llm.errors import UnifiedLLMError
+from unified_llm.preparation import approximate_tokens
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings
 
@@ -25,12 +27,13 @@ class CallInfo:
 
     Attributes:
         operation: chat, stream or embed.
-        provider, model: the target asked now (they change with a fallback).
+        provider, model: the target asked now (they change with a fallback); model is None for its default.
         target: key of that target: the provider's name, or ``name/0`` for the first deployment of ``name``.
         request: what is asked, but for the model; hooks must not change it.
         label: the application's own name for the call (``chat(..., label="summary")``), or None.
         attempt: 0 for the first request to this target.
         state: a place for hooks to keep things between calls to them (spans, times).
+        prices: the client's price table, or None.
     """
 
     operation: Literal["chat", "stream", "embed"]
@@ -41,6 +44,14 @@ class CallInfo:
     state: dict[Any, Any] = field(default_factory=dict)
     target: str = ""
     request: ChatRequest | EmbedRequest | None = field(default=None, repr=False)
+    prices: PriceTable | None = field(default=None, repr=False)
+    _prompt: int | None = field(default=None, repr=False)
+
+    def prompt_tokens(self) -> int:
+        """About how many tokens the prompt has (see `preparation.approximate_tokens`)."""
+        if self._prompt is None:
+            self._prompt = 0 if self.request is None else approximate_tokens(self.request)
+        return self._prompt
 
 
 class Hooks(Protocol):

@@ -85,10 +85,10 @@ class Flow:
         self.settings = settings or FlowSettings()
         self.hooks = HookList(hooks)
         self.budget = RetryBudget()
-        self._clock = clock
+        self.clock = clock
         self._sleep = sleep
         self._sleep_async = sleep_async
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self._breakers: dict[Target, CircuitBreaker] = {}
         self.admission = Admission(self.settings.limits, clock=clock, sleep=sleep, sleep_async=sleep_async)
 
     # -- the loops: the same steps, for a value and for a stream, sync and async ------------------------------------
@@ -201,7 +201,7 @@ class Flow:
             try:
                 # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
                 async with aclosing(ask(step)) as events:
-                    async for event in _each_within(step.seconds_left, first_token, self._clock, events):
+                    async for event in _each_within(step.seconds_left, first_token, self.clock, events):
                         if isinstance(event, StreamEnd):
                             end = event
                             continue
@@ -249,23 +249,23 @@ class Flow:
             targets,
             retry=retry,
             budget=self.budget,
-            clock=self._clock,
+            clock=self.clock,
             random=random.random,
             breakers=self._breakers_of(targets),
             after_delivery=self.settings.fallback_after_delivery,
         )
 
-    def _breakers_of(self, targets: Sequence[Target]) -> Mapping[str, CircuitBreaker] | None:
+    def _breakers_of(self, targets: Sequence[Target]) -> Mapping[Target, CircuitBreaker] | None:
         if self.settings.breaker is None:
             return None
         for target in targets:
-            if target.key not in self._breakers:
-                self._breakers.setdefault(target.key, CircuitBreaker(self.settings.breaker))
+            if target not in self._breakers:  # one model of a provider may be down while the others are well
+                self._breakers.setdefault(target, CircuitBreaker(self.settings.breaker))
         return self._breakers
 
     def _in_time(self, step: Send) -> None:
         """A sync stream cannot be interrupted from outside: the deadline is looked at after each event."""
-        if step.expires is not None and self._clock() > step.expires:
+        if step.expires is not None and self.clock() > step.expires:
             raise _late(step.seconds_left or 0.0)
 
 

@@ -99,7 +99,7 @@ def plan(
     budget: RetryBudget,
     clock: Callable[[], float],
     random: Callable[[], float],
-    breakers: Mapping[str, CircuitBreaker] | None = None,
+    breakers: Mapping[Target, CircuitBreaker] | None = None,
     after_delivery: bool = False,
 ) -> Generator[Step, Outcome | None, tuple[Any, tuple[Attempt, ...]]]:
     """Ask the targets in order until one answers.
@@ -113,7 +113,7 @@ def plan(
     run = _Run(retry, budget, clock, random, clock())
     failure: UnifiedLLMError | None = None
     for target in targets:
-        breaker = (breakers or {}).get(target.key)
+        breaker = (breakers or {}).get(target)
         if breaker is not None and not breaker.allows(clock()):
             skipped = OverloadedError(
                 f"{target.name} failed too often and is left alone for now",
@@ -151,8 +151,11 @@ def _ask(run: _Run, target: Target, breaker: CircuitBreaker | None) -> Generator
             if breaker is not None:
                 breaker.succeeded()
             return outcome
-        if breaker is not None and is_the_targets_fault(error):
-            breaker.failed(run.clock())
+        if breaker is not None:
+            if is_the_targets_fault(error):
+                breaker.failed(run.clock())
+            else:
+                breaker.succeeded()  # whoever refuses a request is well
         run.attempts.append(_attempt(target, error))
         pause = None if outcome.delivered else pause_before(run.retry, error, tries, run.random, run.left())
         if pause is None or not run.budget.spend():
@@ -177,6 +180,6 @@ _ELSEWHERE = (ContextLengthError, RequestTooLargeError, UnsupportedOptionError, 
 
 
 def _worth_another_target(error: UnifiedLLMError) -> bool:
-    if isinstance(error, _ELSEWHERE):
+    if isinstance(error, _ELSEWHERE) or error.retryable:
         return True
     return not isinstance(error, InvalidRequestError)

@@ -179,11 +179,10 @@ class WireProvider(LLMProvider):
     def _encoded(self, request: ChatRequest) -> WireCall:
         call = self.codec_for(request).encode(request, self.context)
         config = request.config
-        if config.connect_timeout is None and config.first_token_timeout is None:
+        if config.connect_timeout is None and config.first_token_timeout is None and config.deadline is None:
             return call
-        return replace(
-            call, connect=config.connect_timeout, first=config.first_token_timeout if request.stream else None
-        )
+        first = config.first_token_timeout if request.stream else None
+        return replace(call, connect=config.connect_timeout, first=first, total=config.deadline)
 
     def _carrier(self, request: ChatRequest, call: WireCall) -> Driver | CachedCall:
         """Who carries out a call: the driver itself, or the request's cache in front of it."""
