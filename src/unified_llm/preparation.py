@@ -14,7 +14,7 @@ from unified_llm.responses import Adjustment
 from unified_llm.schemas import normalize_response_format
 from unified_llm.tools import ToolLike, normalize_tool_choice, normalize_tools
 
-__all__ = ["approximate_tokens", "build_request", "embed_texts", "prepare_chat"]
+__all__ = ["approximate_part_tokens", "approximate_tokens", "build_request", "embed_texts", "prepare_chat"]
 
 _OPTIONS = frozenset(ModelConfig.option_names()) | {
     "model",
@@ -144,11 +144,12 @@ def approximate_tokens(request: ChatRequest | EmbedRequest) -> int:
     """An estimate without a tokenizer: 4 bytes of UTF-8 a token, 4 tokens a message, 256 an attachment."""
     if isinstance(request, EmbedRequest):
         return sum(_tokens_of(text) for text in request.texts)
-    total = sum(4 + sum(_part_tokens(part) for part in message.parts) for message in request.messages)
+    total = sum(4 + sum(approximate_part_tokens(part) for part in message.parts) for message in request.messages)
     return total + sum(_tokens_of(str(tool.to_dict())) for tool in request.tools)
 
 
-def _part_tokens(part: Part) -> int:
+def approximate_part_tokens(part: Part) -> int:
+    """The part's share of `approximate_tokens`."""
     if isinstance(part, (Text, Thinking, ToolResult)):
         return _tokens_of(part.text)
     return _tokens_of(part.arguments_json) if isinstance(part, ToolCall) else 256

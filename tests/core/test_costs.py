@@ -263,15 +263,59 @@ async def test_on_usage_gets_everything_sync_or_async() -> None:
 async def test_a_budget_stops_before_the_call_that_would_exceed_it() -> None:
     budget = Budget(usd=0.005)
     llm = priced(*[Reply("hi", usage=USAGE)] * 9, hooks=[budget])
-    for _ in range(3):
+    for _ in range(2):
         llm.chat("x")
-    with pytest.raises(BudgetExceeded, match="USD"):
+    with pytest.raises(BudgetExceeded, match=r"would exceed the budget: 0\.004 of 0\.005 USD"):
         llm.chat("x")
     with pytest.raises(BudgetExceeded):
         await llm.chat_async("x")
     with pytest.raises(BudgetExceeded):
         llm.stream("x").get_response()
-    assert len(llm.requests) == 3
+    assert len(llm.requests) == 2
+    assert budget.spent_usd == pytest.approx(0.004)
+
+
+def test_what_a_call_may_answer_counts_before_it_is_sent() -> None:
+    llm = priced(
+        *[Reply("hi", usage=USAGE)] * 9, hooks=[Budget(tokens=2000, label="short"), Budget(usd=0.01, label="dear")]
+    )
+    with pytest.raises(BudgetExceeded, match="this one 5"):
+        llm.chat("x", max_tokens=5000, label="short")
+    with pytest.raises(BudgetExceeded, match="USD"):
+        llm.chat("x", max_tokens=1990, label="dear", system="word " * 8000)
+    assert not llm.requests
+    llm.chat("x", max_tokens=500, label="short")
+
+
+def test_a_long_prompt_counts_before_it_is_sent() -> None:
+    llm = priced("hi", hooks=[Budget(tokens=1000)])
+    with pytest.raises(BudgetExceeded):
+        llm.chat("word " * 1000)
+    assert not llm.requests
+
+
+@pytest.mark.parametrize("limit", [{"usd": 0.01}, {"tokens": 7500}])
+async def test_a_first_wave_of_calls_stays_within_the_budget(limit: dict[str, Any]) -> None:
+    budget = Budget(**limit)
+    llm = priced(*[Reply("hi", usage=USAGE, delay=0.02)] * 20, hooks=[budget])
+    calls = (llm.chat_async("word " * 796, max_tokens=500) for _ in range(20))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(r, BudgetExceeded) for r in results) == 15
+    assert llm.usage.total().calls == 5
+    assert budget.spent_usd <= 0.01 + 1e-9
+    assert budget._coming_tokens == 0
+
+
+async def test_embeddings_and_answers_without_usage_count_towards_a_budget() -> None:
+    budget = Budget(tokens=100)
+    llm = FakeLLM(Reply("four words of text", usage={}), hooks=[budget])
+    llm.embed(["word " * 40])
+    assert budget.spent_tokens >= 40
+    before = budget.spent_tokens
+    llm.chat("x")
+    assert budget.spent_tokens > before
+    with pytest.raises(BudgetExceeded):
+        await llm.embed_async(["word " * 100])
 
 
 def test_a_budget_of_a_label_leaves_the_others_alone() -> None:
@@ -314,7 +358,9 @@ def test_a_budget_can_refuse_calls_whose_cost_is_unknown() -> None:
         llm.chat("x")
 
 
-@pytest.mark.parametrize("wrong", [{}, {"usd": -1}, {"tokens": -5}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"usd": -1}, {"tokens": -5}, {"usd": "5"}, {"usd": float("nan")}, {"tokens": True}]
+)
 def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         Budget(**wrong)

@@ -77,6 +77,8 @@ class Price:
             if usage.input_tokens > start:
                 price = other
         read, write = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+        if not read and not write:
+            return (usage.input_tokens * price.input + usage.output_tokens * price.output) / MILLION
         for_an_hour = min(write, _one_hour_writes(usage))
         fresh = max(0, usage.input_tokens - read - write)
         write_price = price.input if price.cache_write is None else price.cache_write
@@ -120,8 +122,8 @@ class PriceTable:
         """Your own price of a model, or None."""
         if not self._overrides:
             return None
-        refs = (f"{provider}:{model}", model, f"{provider}:*")
-        return next((self._overrides[ref] for ref in refs if ref in self._overrides), None)
+        own = self._overrides.get
+        return own(f"{provider}:{model}") or own(model) or own(f"{provider}:*")
 
     def price(self, provider: str, model: str, *, tier: str | None = None) -> Price | None:
         """The price of a model, or None when nobody knows it.

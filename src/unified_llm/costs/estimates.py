@@ -1,0 +1,55 @@
+"""What a call will take, and what an answer took whose server did not say: estimates, told as such by who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from unified_llm.preparation import approximate_part_tokens
+from unified_llm.requests import ChatRequest, EmbedRequest
+from unified_llm.responses import ChatResponse, Embeddings, Usage
+
+__all__ = ["completed", "cost_of", "most_output", "tier_of"]
+
+_STANDARD = ("standard", "default", "auto", "on_demand")
+
+
+def most_output(request: ChatRequest | EmbedRequest | None) -> int | None:
+    """The most tokens an answer may have; 0 for embeddings, None without a limit."""
+    if isinstance(request, EmbedRequest):
+        return 0
+    limit = request.config.max_tokens if request is not None else None
+    return limit if limit is not None and limit > 0 else None  # 0 and -1 mean no limit
+
+
+def completed(usage: Usage, info: Any, response: ChatResponse | Embeddings, *, cut: bool = False) -> Usage:
+    """The usage of the call `info`, with estimates for what the server did not say.
+
+    `cut`: the answer did not end, so that its server may have counted less than it sent (Claude says 1 at the start).
+    """
+    given, taken = usage.input_tokens, usage.output_tokens
+    if given is not None and taken is not None and not cut:
+        return usage
+    if given is None:
+        given = info.prompt_tokens()
+    if taken is None or cut:
+        said = response.message.parts if isinstance(response, ChatResponse) else ()
+        taken = max(taken or 0, sum(map(approximate_part_tokens, said)))
+    return replace(usage, input_tokens=given, output_tokens=taken)
+
+
+def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> float | None:
+    """The cost of a response in USD; by `usage`, its completed one, where the server did not count its tokens."""
+    cost = response.cost
+    if cost is not None or info.prices is None or usage is response.usage:
+        return cost
+    model = info.model or response.model or ""
+    estimated: float | None = info.prices.cost(info.provider, model, usage, tier=tier_of(usage))
+    return estimated
+
+
+def tier_of(usage: Usage) -> str | None:
+    """The service tier that a server billed, unless it is the usual one."""
+    tier = usage.native.get("service_tier") if isinstance(usage.native, Mapping) else None
+    return tier if isinstance(tier, str) and tier not in _STANDARD else None
