@@ -90,9 +90,11 @@ def compare(
 
     Raises:
         InvalidRequestError: there is no model to ask.
+        UnknownProviderError: one of them looks like a misspelled provider; nobody is asked then.
     """
     refs, own = _models(models, options, concurrency), llm is None
     client = llm or UnifiedLLM()
+    _check(client, refs)
 
     def ask(ref: str) -> Comparison:
         started = time.perf_counter()
@@ -116,6 +118,7 @@ async def compare_async(
     """`compare`, without blocking the event loop."""
     refs, own = _models(models, options, concurrency), llm is None
     client = llm or UnifiedLLM()
+    _check(client, refs)
     places = asyncio.Semaphore(concurrency)
 
     async def ask(ref: str) -> Comparison:
@@ -134,6 +137,11 @@ async def compare_async(
     finally:
         if own:
             await client.aclose()
+
+
+def _check(client: UnifiedLLM, refs: Iterable[str]) -> None:
+    for ref in refs:
+        client._router.check(ref)
 
 
 def _models(models: Iterable[str], options: dict[str, Any], concurrency: int) -> list[str]:

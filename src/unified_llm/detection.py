@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import threading
 import time
@@ -57,21 +58,27 @@ def split_model_ref(ref: str | None) -> tuple[str | None, str | None]:
     return None, ref
 
 
-def refuse_misspelled(ref: str | None, found: Detection) -> None:
-    """Refuse ``claud:some-model``: it must not go to whatever provider was `found` instead.
+def refuse_misspelled(ref: str | None, found: Detection | None, chosen: str | None = None) -> None:
+    """Refuse ``claud:some-model``: it must not go to whatever provider was `found`, or `chosen`, instead.
 
-    A provider that somebody chose may have models such as ``qwen3:4b``, and one that was found may have
-    ``ft:gpt-4o:acme`` or ``qwen3-8b:2``: there, only a prefix that looks like a provider's name counts as misspelled.
+    A provider that was found may have models such as ``ft:gpt-4o:acme`` or ``qwen3-8b:2``: there, only a prefix that
+    looks like a provider's name counts as misspelled. One that somebody chose may have any model: there, what can be
+    the name and the tag of a model, such as ``mixtral:8x7b`` and ``deepseek-r1:latest``, counts as one.
 
     Raises:
         UnknownProviderError: with the nearest name.
     """
-    prefix, colon, _ = (ref or "").partition(":")
-    if not colon or found.wished or not prefix or "/" in prefix or "\\" in prefix:
+    prefix, colon, rest = (ref or "").partition(":")
+    if not colon or not prefix or "/" in prefix or "\\" in prefix:
         return
-    if found.provider == "offline" or _looks_like_a_provider(prefix):
+    if found is None or found.wished:  # somebody chose it
+        refused = _looks_like_a_provider(prefix) and not _is_name_and_tag(prefix, rest)
+    else:
+        refused = found.provider == "offline" or _looks_like_a_provider(prefix)
+    if refused:
         error = unknown_provider(prefix)
-        where = "PROVIDER" if found.provider == "offline" else found.provider
+        name = chosen if found is None else found.provider
+        where = "PROVIDER" if name in (None, "offline") else name
         names, others, rest = (error.hint or "").partition("; for another")
         error.hint = f"{names}; if {ref!r} is the id of a model, name its provider, too: {where}:{ref}{others}{rest}"
         raise error
@@ -79,6 +86,21 @@ def refuse_misspelled(ref: str | None, found: Detection) -> None:
 
 def _looks_like_a_provider(prefix: str) -> bool:
     return bool(get_close_matches(prefix.strip().lower(), [*provider_names(), *ALIASES], n=1, cutoff=0.75))
+
+
+# Tags as Ollama's library has them: latest, 4b, 8x7b, 7b-instruct-q4_K_M, v0.3, e4b, 1t-cloud, instruct...
+_TAG = re.compile(
+    r"(latest|cloud|instruct|chat|text|code|base|vision|it|tools|thinking|mini|small|medium|large|f(p|loat)?16|bf16"
+    r"|v?\d+(\.\d+)*|e?\d+(\.\d+)?(x\d+(\.\d+)?)?[kmbte]|i?q\d\w*)([-_.].*)?",
+    re.IGNORECASE,
+)
+# Families of models whose names are near those of providers.
+_FAMILY = re.compile(r"(mixtral|mistrallite|llama|(claude|deepseek|gemini|grok|mistral)[-.\d])", re.IGNORECASE)
+
+
+def _is_name_and_tag(name: str, tag: str) -> bool:
+    """Whether ``name:tag`` is how servers of many models write the id of one."""
+    return _FAMILY.match(name) is not None or _TAG.fullmatch(tag) is not None
 
 
 def given_provider(provider: str = "auto", model: str | None = None, base_url: str | None = None) -> str | None:

@@ -139,6 +139,8 @@ class Router:
                 hint="give one of them: model='provider:model' is enough; if that is the id of one of its models, "
                 f"write model='{name}:{from_model}:...'",
             )
+        if from_model is None:
+            refuse_misspelled(self.model, None, name)
         self._current = name
         self._options[name] = options
         self.provider(name)
@@ -215,23 +217,25 @@ class Router:
     def _split(self, ref: str | None) -> tuple[str | None, str | None]:
         """Provider (None: the current one) and model named by `ref`, else by the client, else by UNIFIED_LLM_MODEL."""
         name, model = self._split_ref(ref)
-        if name is None and model is None:
+        given = model is not None or name is not None
+        if not given:
             model = self.model
         if name is None and model is None:
             name, model = split_model_ref(os.environ.get("UNIFIED_LLM_MODEL", "").strip())
+            given = True
             if name not in (None, self.current_name()):
                 return None, None  # another provider was asked for explicitly: its own default model applies
         if name is None:
-            self._refuse_misspelled(model)
+            self._refuse_misspelled(model, given=given)
         return (None if name == self._current else name), model
 
-    def _refuse_misspelled(self, model: str | None) -> None:
-        """See `refuse_misspelled`: matters only where the provider is, or will be, detected."""
+    def _refuse_misspelled(self, model: str | None, *, given: bool = True) -> None:
+        """See `refuse_misspelled`. `given`: by this call; the client's own model was looked at when it was chosen."""
         if model is None or ":" not in model:
             return
-        self.current_name()
-        if self.detection is not None:
-            refuse_misspelled(model, self.detection)
+        chosen = self.current_name()
+        if given or self.detection is not None:
+            refuse_misspelled(model, self.detection, chosen)
 
     def targets(self, ref: str | None, fallbacks: Iterable[str] = ()) -> tuple[Target, ...]:
         """Where a chat can go: what `ref` (or the client) names, then the fallbacks. Detects the provider if need be.
@@ -257,10 +261,16 @@ class Router:
         return self.targets(ref, fallbacks)
 
     def check(self, ref: str) -> str:
-        """The provider a reference names, or the current one. Raises `UnknownProviderError` for ``nobody:``."""
-        name, _ = self._split_ref(ref)
+        """The provider a reference names, or the current one. Asks and detects nobody.
+
+        Raises:
+            UnknownProviderError: for ``nobody:``, and for what looks like a provider's name misspelled.
+        """
+        name, model = self._split_ref(ref)
         if name is None and ref.endswith(":"):
             raise unknown_provider(ref[:-1])
+        if name is None:
+            refuse_misspelled(model, None, self._current)
         return name or self.described
 
     def resolve(self, target: Target) -> tuple[LLMProvider, str]:
@@ -324,6 +334,8 @@ class Router:
         canonical = name if isinstance(name, str) and name in self._instances else canonical_name(name)
         if canonical is None:
             raise unknown_provider(name)
+        if split_model_ref(model)[0] is None:
+            refuse_misspelled(model, None, canonical)
         with self._lock:
             if options:
                 self.configure(canonical, options)

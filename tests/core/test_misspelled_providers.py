@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from testkit.wire_server import WireServer, json_reply
-from unified_llm import UnifiedLLM, UnknownProviderError
+from unified_llm import UnifiedLLM, UnknownProviderError, compare, compare_async
 
 SAID = {"role": "assistant", "content": "ok"}
 ANSWER = {"model": "m", "choices": [{"index": 0, "message": SAID}], "message": SAID, "done": True}  # OpenAI's, Ollama's
@@ -96,6 +96,92 @@ def test_a_server_that_was_chosen_gets_ids_with_colons(monkeypatch: pytest.Monke
             if r.method == "POST" and r.target.endswith(("completions", "api/chat"))
         ]
         assert sent == ["qwen3:4b", "llama3:8b", "mixtral:8x7b"]
+
+
+TAGGED = (
+    *(
+        "qwen3:4b",
+        "llama3.2:latest",
+        "ft:gpt-4o:org",
+        "mixtral:8x7b",
+        "mixtral:mine",
+        "deepseek-r1:1.5b",
+        "gemma3:12b-it",
+    ),
+    *(
+        "llama-pro:8b",
+        "llama:mine",
+        "mistral-nemo:12b-instruct-q4_K_M",
+        "grok-2:latest",
+        "gpt-oss:120b-cloud",
+        "nobody:x",
+    ),
+    *("gemma3n:e4b", "kimi-k2:1t-cloud", "smollm:135m", "deepseek-v3:671b", "mistrallite:v0.1"),
+)
+
+
+def test_ids_of_models_go_to_a_chosen_server_wherever_they_are_named() -> None:
+    with WireServer(json_reply(ANSWER)) as server:
+        with UnifiedLLM("openai-compatible", model="m", base_url=server.url, fallbacks=TAGGED) as llm:
+            for model in TAGGED:
+                llm.chat("x", model=model)
+            compare("x", TAGGED, llm=llm)
+        sent = [request.json()["model"] for request in server.requests]
+        assert sent[: len(TAGGED)] == list(TAGGED)
+        assert sorted(sent[len(TAGGED) :]) == sorted(TAGGED)
+
+
+TYPOS = [("cladue:claude-sonnet-5-5", "claude"), ("opnai:gpt-5-mini", "openai"), ("Mistrl:mistral-small", "mistral")]
+
+
+@pytest.mark.parametrize(("ref", "nearest"), TYPOS)
+async def test_a_chosen_server_does_not_get_what_was_meant_for_another(ref: str, nearest: str) -> None:
+    prefix = ref.partition(":")[0]
+    with WireServer(json_reply({"error": {"message": "boom"}}, 500)) as server:
+        llm = UnifiedLLM("openai-compatible", model="m", base_url=server.url, max_retries=0)
+        calls: list[Any] = [
+            lambda: UnifiedLLM("openai-compatible", model=ref, base_url=server.url),
+            lambda: UnifiedLLM("openai-compatible", model="m", base_url=server.url, fallbacks=[ref]),
+            lambda: UnifiedLLM(fallbacks=[ref]),
+            lambda: llm.chat("x", fallbacks=[ref]),
+            lambda: llm.stream("x", fallbacks=[ref]).get_response(),
+            lambda: llm.chat("x", model=ref),
+            lambda: llm.embed("x", ref),
+            lambda: compare("x", ["m", ref], llm=llm),
+            lambda: llm.set_provider("ollama", model=ref),
+        ]
+        for call in calls:
+            with pytest.raises(UnknownProviderError) as caught:
+                call()
+            check(caught.value, prefix, nearest)
+        with pytest.raises(UnknownProviderError):
+            await llm.chat_async("x", fallbacks=[ref])
+        with pytest.raises(UnknownProviderError):
+            await llm.chat_async("x", model=ref)
+        with pytest.raises(UnknownProviderError):
+            await compare_async("x", ["m", ref], llm=llm)
+        await llm.aclose()
+        assert server.requests == []
+
+
+def test_an_id_like_a_misspelled_provider_goes_to_the_provider_written_before_it() -> None:
+    with WireServer(json_reply(ANSWER)) as server:
+        for llm in (
+            UnifiedLLM("openai-compatible", model="openai-compatible:cladue:x", base_url=server.url),
+            UnifiedLLM(model="openai-compatible:cladue:x", base_url=server.url),
+        ):
+            with llm:
+                llm.chat("x")
+                llm.chat("x", model="openai-compatible:cladue:x")
+        assert {request.json()["model"] for request in server.requests} == {"cladue:x"}
+        assert len(server.requests) == 4
+
+
+def test_a_provider_chosen_by_the_environment_is_no_place_for_typos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIFIED_LLM_PROVIDER", "offline")
+    with pytest.raises(UnknownProviderError, match="cladue"):
+        UnifiedLLM().chat("x", model="cladue:claude-sonnet-5-5")
+    assert UnifiedLLM().chat("x", model="qwen3:4b").model == "qwen3:4b"
 
 
 def test_the_command_line_says_so_too() -> None:
