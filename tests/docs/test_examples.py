@@ -30,7 +30,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "12_deployments_and_costs.py": (
         "APIConnectionError: now asking fast/1",
         "the quota of 'summaries' is used up",
-        "the budget is used up",
+        "the call would exceed the budget",
         "by label: summaries: 2, None:",
     ),
     "11_your_own_provider.py": ("Why do you say that your program never works?", "Why do you say that you are done?"),
