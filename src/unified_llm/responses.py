@@ -126,6 +126,7 @@ class _Details:
     provider: str | None = None
     finish_reason: FinishReason | None = None
     native_finish_reason: str | None = None
+    finish_details: Mapping[str, Any] | None = None
     usage: Usage = field(default_factory=Usage)
     cost: float | Callable[[], float | None] | None = None
     adjustments: tuple[Adjustment, ...] = ()
@@ -150,6 +151,8 @@ class ChatResponse(str):
         usage: `Usage`; cost: USD or None when unknown.
         model: model id that answered (the served one when the server says); provider: provider name.
         finish_reason: `FinishReason` or None; native_finish_reason: the server's word.
+        finish_details: what else the server says of the end, streamed or not, by its own names: Claude's
+            ``stop_details`` (why it refused) and ``container`` (of its code execution). None when it says nothing.
         adjustments: what was asked for and could not be done as asked.
         attempts: what failed before this answer (retries, fallbacks), in order.
         request_id, response_id: ids given by the server, or None.
@@ -227,6 +230,10 @@ class ChatResponse(str):
         return self._d.native_finish_reason
 
     @property
+    def finish_details(self) -> Mapping[str, Any] | None:
+        return self._d.finish_details
+
+    @property
     def unlooked_cost(self) -> float | Callable[[], float | None] | None:
         """The cost, or what finds it: for those who count calls without waiting for a price list."""
         return self._d.cost
@@ -302,6 +309,7 @@ class ChatResponse(str):
             "model": d.model,
             "provider": d.provider,
             "finish_reason": d.finish_reason and d.finish_reason.value,
+            "finish_details": d.finish_details and dict(d.finish_details),
             "usage": d.usage.to_dict(),
             "cost": self.cost,
             "cached": d.cached or None,

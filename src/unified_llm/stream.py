@@ -7,6 +7,7 @@ Parts are numbered by `index`, counted from 0 in the order in which they first a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias, Union
 
@@ -114,11 +115,12 @@ class UsageUpdate:
 
 @dataclass(slots=True)
 class Finish:
-    """The model stopped. `native` is the server's own word."""
+    """The model stopped. `native` is the server's own word, `details` what else it says of that."""
 
     type: ClassVar[str] = "finish"
     reason: FinishReason | None
     native: str | None = None
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -211,6 +213,7 @@ class Accumulator:
             "request_id": self.start.request_id,
             "finish_reason": self.finish.reason,
             "native_finish_reason": self.finish.native,
+            "finish_details": self.finish.details,
             "usage": self.usage,
         }
         return ChatResponse(
@@ -235,6 +238,6 @@ def events_of(response: ChatResponse) -> list[StreamEvent]:
     return [
         *events,
         UsageUpdate(response.usage),
-        Finish(response.finish_reason, response.native_finish_reason),
+        Finish(response.finish_reason, response.native_finish_reason, response.finish_details),
         StreamEnd(response),
     ]

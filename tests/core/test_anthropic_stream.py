@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testkit.claude_calls import CONTEXT, FIXTURES, decoded_fixture, events, request, response_of
+from testkit.claude_calls import CONTEXT, FIXTURES, decode, decoded_fixture, events, request, response_of
 from unified_llm import (
     ContextLengthError,
     OverloadedError,
@@ -20,7 +20,7 @@ from unified_llm import (
 )
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.messages import Native, Opaque, Text, Thinking, ToolCall
-from unified_llm.responses import FinishReason
+from unified_llm.responses import FinishReason, Usage
 from unified_llm.stream import (
     CitationDelta,
     Finish,
@@ -285,3 +285,63 @@ def test_a_tool_input_that_comes_whole_with_its_start_is_kept() -> None:
     found = events([b"".join(b"data: " + json.dumps(m).encode() + b"\n\n" for m in messages)])
     assert [e.arguments for e in found if isinstance(e, ToolCallDelta)] == ['{"a":1}']
     assert response_of(found).tool_calls[0].arguments == {"a": 1}
+
+
+def stream_of(*messages: object) -> list[StreamEvent]:
+    return events([b"".join(b"data: " + json.dumps(m).encode() + b"\n\n" for m in messages)])
+
+
+def test_what_a_stream_says_of_its_end_is_kept_as_the_whole_answer_has_it() -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "no"}
+    container = {"id": "container_1", "expires_at": "2026-11-21T12:00:00Z"}
+    lost = {"type": "thinking", "reason": "of another model"}
+    found = stream_of(
+        {"type": "message_start", "message": {"model": "m", "container": {"id": "old"}}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "refusal", "stop_details": details, "container": container},
+        },
+        {"type": "message_stop"},
+    )
+    expected = {"stop_details": details, "container": container}
+    assert found[-1] == Finish(FinishReason.REFUSAL, "refusal", expected)
+    assert response_of(found).finish_details == expected
+    message = {"type": "message", "content": [], "stop_reason": "refusal", **expected, "input_transformations": [lost]}
+    assert decode(message).finish_details == expected
+    whole_to_a_stream = events([json.dumps(message).encode()])
+    assert response_of(whole_to_a_stream).finish_details == expected
+    assert decoded_fixture("text").finish_details is None
+
+
+def test_what_the_server_left_out_of_the_history_is_told_of_streams_too() -> None:
+    decoder = AnthropicMessages().decoder({}, request(stream=True), CONTEXT)
+    message = {"model": "m", "input_transformations": [{"type": "thinking", "reason": "of another model"}]}
+    list(decoder.feed(b"data: " + json.dumps({"type": "message_start", "message": message}).encode() + b"\n\n"))
+    assert [(a.kind, a.what) for a in decoder.adjustments] == [("lost", "thinking")]
+
+
+def test_fields_of_other_types_cost_nothing_but_themselves() -> None:
+    found = stream_of(
+        {"type": "message_start", "message": 5},
+        {"type": "message_start", "message": {"model": 5, "id": [1], "usage": "x", "content": 7}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": 5, "citations": 5}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 5}},
+        {"type": "content_block_delta", "index": 0, "delta": "x"},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"a": 1}}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "kept"}},
+        {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "name": 5, "id": 5}},
+        {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": 5}},
+        {"type": "message_delta", "delta": "x", "usage": 5},
+        {"type": "message_delta", "delta": {"stop_reason": ["x"], "stop_sequence": {}}},
+        {"type": "message_stop"},
+    )
+    response = response_of(found)
+    assert (response.text, response.model, response.finish_reason) == ("kept", None, None)
+
+
+def test_fields_of_other_types_in_a_whole_answer_cost_nothing_but_themselves() -> None:
+    block = {"type": "text", "text": "kept", "citations": 5}
+    odd = {"model": 5, "id": 5, "usage": "x", "stop_reason": [1], "stop_sequence": 5, "content": [block]}
+    response = decode(odd)
+    assert (response, response.usage, response.finish_reason) == ("kept", Usage(), None)

@@ -283,6 +283,17 @@ def test_a_refusal_of_the_model_is_a_finish_reason_with_details(
     response = claude.chat(request("x"))
     assert response.finish_reason == "refusal"
     assert response.raw["stop_details"] == details
+    assert response.finish_details == {"stop_details": details}
+    assert response.to_dict()["finish_details"] == {"stop_details": details}
+
+
+def test_a_long_answer_that_is_streamed_inside_keeps_why_it_was_refused(
+    claude: ClaudeProvider, claude_double: ClaudeDouble
+) -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "no"}
+    claude_double.script([answer(stop_reason="refusal", stop_details=details)])
+    response = claude.chat(request("x", max_tokens=50_000))
+    assert (response.raw, response.finish_details) == (None, {"stop_details": details})
 
 
 def test_structured_output_is_parsed(claude: ClaudeProvider) -> None:

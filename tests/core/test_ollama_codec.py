@@ -37,6 +37,7 @@ from unified_llm.messages import (
 from unified_llm.profiles import PROFILES
 from unified_llm.requests import ChatRequest, ResponseFormat
 from unified_llm.responses import ChatResponse, FinishReason
+from unified_llm.stream import Finish
 from unified_llm.tools import Tool, ToolChoice, normalize_tool
 from unified_llm.wire import WireReply
 
@@ -370,6 +371,15 @@ def test_finish_reasons_keep_the_servers_word(done_reason: str | None, reason: s
     response = decode(answer({"content": "x"}, done_reason=done_reason))
     assert response.finish_reason == reason
     assert response.native_finish_reason == done_reason
+
+
+@pytest.mark.parametrize("odd", [[1], {}, 5])
+def test_a_reason_or_a_model_that_is_no_text_is_unknown(odd: Any) -> None:
+    response = decode(answer({"content": "x"}, done_reason=odd) | {"model": odd})
+    assert (response, response.finish_reason, response.native_finish_reason) == ("x", None, None)
+    line = _json.dumps(answer({"content": "x"}, done_reason=odd) | {"model": odd}) + b"\n"
+    events = list(CODEC.decoder({}, ask(), CONTEXT).feed(line))
+    assert events[-1] == Finish(None, None)
 
 
 def test_thinking_left_in_the_text_is_split_off() -> None:

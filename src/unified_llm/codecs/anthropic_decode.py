@@ -10,7 +10,7 @@ from unified_llm.codecs.anthropic_parts import DIALECT
 from unified_llm.messages import Native, Opaque, Part, Text, Thinking, ToolCall
 from unified_llm.responses import Adjustment, FinishReason, Usage
 
-__all__ = ["BlockReader", "finish_of", "transformations", "usage_of"]
+__all__ = ["BlockReader", "finish_details", "finish_of", "text_of", "transformations", "usage_of"]
 
 _FINISH = {
     "end_turn": FinishReason.STOP,
@@ -24,6 +24,9 @@ _FINISH = {
 }
 
 
+_DETAILS = ("stop_details", "container")
+
+
 def finish_of(native: str | None, stop_sequence: str | None = None) -> FinishReason | None:
     """Our word for a ``stop_reason``; a word we do not know is OTHER.
 
@@ -34,12 +37,23 @@ def finish_of(native: str | None, stop_sequence: str | None = None) -> FinishRea
     return None if native is None else _FINISH.get(native, FinishReason.OTHER)
 
 
-def usage_of(native: Mapping[str, Any] | None) -> Usage:
+def finish_details(*said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an answer says of its end besides the reason: why it was refused, which container goes on. None: nothing."""
+    found = {name: value for one in said for name in _DETAILS if (value := one.get(name)) is not None}
+    return found or None
+
+
+def text_of(value: Any) -> str | None:
+    """A text that says something, or None: servers of this dialect send numbers, too, where the API has texts."""
+    return value if isinstance(value, str) and value else None
+
+
+def usage_of(native: Any) -> Usage:
     """Tokens. Claude counts cached input apart; our `input_tokens` is the sum.
 
     Source: platform.claude.com, Messages API, ``usage``: total input is the sum of the three figures.
     """
-    if not native:
+    if not native or not isinstance(native, Mapping):
         return Usage()
     read = _number(native.get("cache_read_input_tokens"))
     written = _number(native.get("cache_creation_input_tokens"))
@@ -100,7 +114,7 @@ class BlockReader:
         native = Native(DIALECT, raw, self._provider, self._model)
         match raw.get("type"):
             case "text" if isinstance(raw.get("text"), str):
-                return Text(raw["text"], tuple(raw.get("citations") or ()), native)
+                return Text(raw["text"], _citations(raw), native)
             case "thinking" if isinstance(raw.get("thinking"), str):
                 return Thinking(raw["thinking"], raw.get("signature") or None, None, native)
             case "redacted_thinking":
@@ -108,6 +122,11 @@ class BlockReader:
             case "tool_use" if isinstance(raw.get("name"), str):
                 return _tool_call(raw, arguments, native)
         return Opaque(native)
+
+
+def _citations(raw: dict[str, Any]) -> tuple[Any, ...]:
+    found = raw.get("citations")
+    return tuple(one for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
 
 
 def _tool_call(raw: dict[str, Any], arguments: str | None, native: Native) -> ToolCall:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_catalogue import AnthropicModels
-from unified_llm.codecs.anthropic_decode import BlockReader, transformations, usage_of
+from unified_llm.codecs.anthropic_decode import BlockReader, finish_details, text_of, transformations, usage_of
 from unified_llm.codecs.anthropic_encode import encode_count, encode_messages
 from unified_llm.codecs.anthropic_models import CURRENT_MODELS, family_of
 from unified_llm.codecs.anthropic_options import FORMAT_TOOL, format_tool
@@ -69,17 +69,18 @@ class AnthropicMessages:
             raise self._unusable(reply, context, "a body that is no message")
         reader = _reader(request, context)
         parts = [reader.part(raw) for raw in value["content"] if isinstance(raw, dict)]
-        stop = value.get("stop_reason")
+        stop = text_of(value.get("stop_reason"))
         return ChatResponse(
             Message("assistant", parts, origin=Origin(context.provider, DIALECT, request.model)),
-            model=value.get("model") or request.model,
+            model=text_of(value.get("model")) or request.model,
             provider=context.provider,
-            finish_reason=reader.finish(stop, value.get("stop_sequence")),
+            finish_reason=reader.finish(stop, text_of(value.get("stop_sequence"))),
             native_finish_reason=stop,
+            finish_details=finish_details(value),
             usage=usage_of(value.get("usage")),
             adjustments=transformations(value),
             request_id=request_id_of(reply.headers),
-            response_id=value.get("id"),
+            response_id=text_of(value.get("id")),
             response_format=request.response_format,
             raw=reply.body,
             headers=reply.headers,

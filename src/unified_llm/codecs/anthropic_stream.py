@@ -11,12 +11,19 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_blocks import OpenBlock
-from unified_llm.codecs.anthropic_decode import BlockReader, usage_of
-from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
+from unified_llm.codecs.anthropic_decode import BlockReader, finish_details, text_of, transformations, usage_of
+from unified_llm.codecs.errors import (
+    SHAPE_ERRORS,
+    error_from_body,
+    has_error,
+    request_id_of,
+    unexpected_shape,
+    unusable_body,
+)
 from unified_llm.codecs.event_decoder import then_raise
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
 from unified_llm.messages import Message, Part, Text, ToolCall
-from unified_llm.responses import ChatResponse
+from unified_llm.responses import Adjustment, ChatResponse
 from unified_llm.stream import (
     CitationDelta,
     Finish,
@@ -75,6 +82,10 @@ def _is_whole(data: bytes) -> bool:
     return True
 
 
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 class AnthropicStreamDecoder:
     """See `codecs.base.StreamDecoder`."""
 
@@ -91,6 +102,8 @@ class AnthropicStreamDecoder:
         self._usage: dict[str, Any] = {}
         self._stop: str | None = None
         self._stop_sequence: str | None = None
+        self._details: dict[str, Any] | None = None
+        self.adjustments: tuple[Adjustment, ...] = ()
         self._started = False
         self._stopped = False
         self._head = b""  # what came before the first event: an error page, or an answer that is no stream
@@ -119,7 +132,7 @@ class AnthropicStreamDecoder:
                 provider=self._provider,
                 request_id=request_id_of(self._headers),
             )
-        yield Finish(self._reader.finish(self._stop, self._stop_sequence), self._stop)
+        yield Finish(self._reader.finish(self._stop, self._stop_sequence), self._stop, self._details)
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -131,6 +144,8 @@ class AnthropicStreamDecoder:
                     self._take(data, events)
         except UnifiedLLMError as exc:
             return then_raise(events, exc)
+        except SHAPE_ERRORS as exc:
+            return then_raise(events, unexpected_shape(exc))
         return events
 
     def _take(self, data: bytes, events: list[StreamEvent]) -> None:
@@ -154,7 +169,7 @@ class AnthropicStreamDecoder:
             case "content_block_stop":
                 self._block_stop(event.get("index", 0), events)
             case "message_start":
-                self._message_start(event.get("message") or {}, events)
+                self._message_start(_object(event.get("message")), events)
             case "message_delta":
                 self._message_delta(event, events)
             case "message_stop":
@@ -167,17 +182,22 @@ class AnthropicStreamDecoder:
     def _message_start(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         self._started = True
         self._head = b""
-        events.append(StreamStart(message.get("model"), message.get("id"), request_id_of(self._headers)))
+        begun = StreamStart(text_of(message.get("model")), text_of(message.get("id")), request_id_of(self._headers))
+        events.append(begun)
+        self.adjustments = transformations(message)
+        self._details = finish_details(message)
         self._update_usage(message.get("usage"), events)
-        for raw in message.get("content") or ():  # empty in practice; the type allows blocks
+        content = message.get("content")
+        for raw in content if isinstance(content, list) else ():  # empty in practice; the type allows blocks
             index = -1 - self._count
             self._block_start({"index": index, "content_block": raw}, events)
             self._block_stop(index, events)
 
     def _message_delta(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        delta = event.get("delta") or {}
-        self._stop = delta.get("stop_reason") or self._stop
-        self._stop_sequence = delta.get("stop_sequence") or self._stop_sequence
+        delta = _object(event.get("delta"))
+        self._stop = text_of(delta.get("stop_reason")) or self._stop
+        self._stop_sequence = text_of(delta.get("stop_sequence")) or self._stop_sequence
+        self._details = finish_details(self._details or {}, delta)
         self._update_usage(event.get("usage"), events)
 
     def _update_usage(self, usage: Any, events: list[StreamEvent]) -> None:
@@ -197,11 +217,12 @@ class AnthropicStreamDecoder:
         if self._reader.is_answer(raw):
             return
         if kind == "tool_use":
-            events.append(ToolCallStart(raw.get("id") or "", raw.get("name") or "", block.index))
-        elif kind == "text" and raw.get("text"):
-            events.append(TextDelta(raw["text"], block.index))
-        elif kind == "thinking" and raw.get("thinking"):
-            events.append(ThinkingDelta(raw["thinking"], block.index))
+            call_id, name = text_of(raw.get("id")), text_of(raw.get("name"))
+            events.append(ToolCallStart(call_id or "", name or "", block.index))
+        elif kind == "text" and (begun := text_of(raw.get("text"))):
+            events.append(TextDelta(begun, block.index))
+        elif kind == "thinking" and (begun := text_of(raw.get("thinking"))):
+            events.append(ThinkingDelta(begun, block.index))
 
     def _delta(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         block = self._open.get(event.get("index", 0))
@@ -210,19 +231,20 @@ class AnthropicStreamDecoder:
             return
         kind = delta.get("type")
         if kind == "text_delta":
-            piece = delta.get("text") or ""
-            block.add("text", piece)
-            if piece:
+            piece = delta.get("text")
+            if type(piece) is str and piece:
+                block.add("text", piece)
                 events.append(TextDelta(piece, block.index))
         elif kind == "thinking_delta":
-            piece = delta.get("thinking") or ""
-            block.add("thinking", piece)
-            if piece:
+            piece = delta.get("thinking")
+            if type(piece) is str and piece:
+                block.add("thinking", piece)
                 events.append(ThinkingDelta(piece, block.index))
         elif kind == "input_json_delta":
-            self._input_delta(block, delta.get("partial_json") or "", events)
+            self._input_delta(block, text_of(delta.get("partial_json")) or "", events)
         elif kind == "citations_delta" and isinstance(delta.get("citation"), dict):
-            block.raw["citations"] = [*(block.raw.get("citations") or ()), delta["citation"]]
+            known = block.raw.get("citations")
+            block.raw["citations"] = [*(known if isinstance(known, list) else ()), delta["citation"]]
             events.append(CitationDelta(delta["citation"], block.index))
         else:
             block.add_unknown(delta)
@@ -281,14 +303,15 @@ class AnthropicStreamDecoder:
     def _events_of_whole(self, value: dict[str, Any]) -> list[StreamEvent]:
         """A server that ignores ``stream`` answers whole: the same events, all at once."""
         parts: list[Part] = [self._reader.part(raw) for raw in value["content"] if isinstance(raw, dict)]
-        stop = value.get("stop_reason")
+        stop = text_of(value.get("stop_reason"))
         response = ChatResponse(
             Message("assistant", parts),
-            model=value.get("model"),
-            response_id=value.get("id"),
+            model=text_of(value.get("model")),
+            response_id=text_of(value.get("id")),
             request_id=request_id_of(self._headers),
             usage=usage_of(value.get("usage")),
-            finish_reason=self._reader.finish(stop, value.get("stop_sequence")),
+            finish_reason=self._reader.finish(stop, text_of(value.get("stop_sequence"))),
             native_finish_reason=stop,
+            finish_details=finish_details(value),
         )
         return events_of(response)[:-1]

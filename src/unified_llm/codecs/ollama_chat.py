@@ -20,6 +20,7 @@ from unified_llm.codecs.ollama_reading import (
     read_calls,
     read_usage,
     streamed_failure,
+    text_of,
 )
 from unified_llm.codecs.ollama_stream import OllamaStreamDecoder
 from unified_llm.codecs.openai_reading import known_call_ids
@@ -50,11 +51,11 @@ class OllamaChatCodec:
         """The response of a complete answer. Raises `ResponseError` or the error inside the body."""
         value = self._value(reply, context)
         message = value["message"]
-        model = value.get("model") or None
+        model = text_of(value.get("model"))
         calls = read_calls(
             message.get("tool_calls"), taken=known_call_ids(request), provider=context.provider, model=model
         )
-        native = value.get("done_reason") or None
+        native = text_of(value.get("done_reason"))
         return ChatResponse(
             Message(
                 "assistant",

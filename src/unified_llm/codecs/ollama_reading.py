@@ -21,7 +21,7 @@ from unified_llm.errors import (
 from unified_llm.messages import Native, ToolCall, new_id
 from unified_llm.responses import FinishReason, Usage
 
-__all__ = ["DIALECT", "failure", "finish_reason", "read_calls", "read_usage", "streamed_failure"]
+__all__ = ["DIALECT", "failure", "finish_reason", "read_calls", "read_usage", "streamed_failure", "text_of"]
 
 DIALECT = "ollama-chat"
 
@@ -46,6 +46,11 @@ def finish_reason(native: str | None, *, calls: bool) -> FinishReason | None:
     if calls and native in (None, "stop"):
         return FinishReason.TOOL_CALLS
     return None if native is None else _FINISH.get(native, FinishReason.OTHER)
+
+
+def text_of(value: Any) -> str | None:
+    """A text that says something, or None."""
+    return value if isinstance(value, str) and value else None
 
 
 def read_usage(value: Mapping[str, Any]) -> Usage:

@@ -11,7 +11,7 @@ from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
 from unified_llm.codecs.event_decoder import EventDecoder
-from unified_llm.codecs.ollama_reading import finish_reason, read_calls, read_usage, streamed_failure
+from unified_llm.codecs.ollama_reading import finish_reason, read_calls, read_usage, streamed_failure, text_of
 from unified_llm.codecs.openai_parts import PartWriter
 from unified_llm.codecs.openai_reading import known_call_ids
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
@@ -145,7 +145,7 @@ class OllamaStreamDecoder(EventDecoder):
             raise self._nonsense(_json.dumps(value), "a line without a message")
         if not self._started:
             self._started = True
-            self._model = value.get("model") or None
+            self._model = text_of(value.get("model"))
             events.append(StreamStart(self._model, None, request_id_of(self._headers)))
         self._take_message(value["message"], events)
         if value.get("done"):
@@ -184,7 +184,7 @@ class OllamaStreamDecoder(EventDecoder):
         self.done = True
         self._writer.flush_tags(events)
         self._writer.end_part(events)
-        native = value.get("done_reason") or None
+        native = text_of(value.get("done_reason"))
         events.append(UsageUpdate(read_usage(value)))
         events.append(Finish(finish_reason(native, calls=self._calls > 0), native))
 
