@@ -16,7 +16,7 @@ from unified_llm_mcp import ModelServer, Settings, build_server
 
 pytestmark = pytest.mark.parametrize("era", ERAS)
 on_llama = pytest.mark.skipif(
-    importlib.util.find_spec("llama_cpp") is None, reason="the engine comes with unified-llm[local]"
+    importlib.util.find_spec("xllamacpp") is None, reason="the engine comes with unified-llm[local]"
 )
 
 
