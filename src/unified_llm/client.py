@@ -22,6 +22,7 @@ from unified_llm.costs.estimates import tier_of
 from unified_llm.detection import Detection
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings, hedged
+from unified_llm.flow.partials import partial_of
 from unified_llm.logs import redact_logs
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy, Send, Strategy, Target
@@ -337,11 +338,19 @@ class UnifiedLLM:
 
         def ask(step: Send) -> Iterator[StreamEvent]:
             provider, model = self._router.resolve(step.target)
+            said: list[StreamEvent] = []
             with self._flow.admission.admitted(step, request) as place:
-                for event in provider.stream(self._for(step, request, model)):
-                    if isinstance(event, StreamEnd):
-                        place.used(event.response.usage)
-                    yield event
+                try:
+                    for event in provider.stream(self._for(step, request, model)):
+                        if isinstance(event, StreamEnd):
+                            place.used(event.response.usage)
+                        said.append(event)
+                        yield event
+                except BaseException as exc:
+                    if (part := partial_of(info, said, exc)) is not None:
+                        place.used(part.usage)
+                        self._flow.hooks.call("on_partial", info, self._billed(part, provider))
+                    raise
 
         try:
             self._flow.hooks.call("before_call", info)
@@ -370,14 +379,20 @@ class UnifiedLLM:
 
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             provider, model = await self._router.resolve_async(step.target)
-            async with (
-                self._flow.admission.admitted(step, request) as place,
-                closing(provider.stream_async(self._for(step, request, model))) as events,
-            ):
-                async for event in events:
-                    if isinstance(event, StreamEnd):
-                        place.used(event.response.usage)
-                    yield event
+            said: list[StreamEvent] = []
+            async with self._flow.admission.admitted(step, request) as place:
+                try:
+                    async with closing(provider.stream_async(self._for(step, request, model))) as events:
+                        async for event in events:
+                            if isinstance(event, StreamEnd):
+                                place.used(event.response.usage)
+                            said.append(event)
+                            yield event
+                except BaseException as exc:
+                    if (part := partial_of(info, said, exc)) is not None:
+                        place.used(part.usage)
+                        await self._flow.hooks.call_async("on_partial", info, self._billed(part, provider))
+                    raise
 
         try:
             await self._flow.hooks.call_async("before_call", info)
@@ -444,9 +459,11 @@ class UnifiedLLM:
         bounds = (config.timeout, self._timeout, left)
         return config.with_limits(min(b for b in bounds if b is not None), left)
 
-    def _finish(self, request: ChatRequest, response: ChatResponse, attempts: tuple[Attempt, ...] = ()) -> ChatResponse:
+    def _finish(
+        self, request: ChatRequest | None, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
+    ) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
-        if request.adjustments:
+        if request is not None and request.adjustments:
             response._d.adjustments = request.adjustments + response.adjustments
         for adjustment in response.adjustments:
             self._warn(response.provider, adjustment)
@@ -455,6 +472,11 @@ class UnifiedLLM:
         if details.cost is None or (not details.cached and self.prices.own(provider, model) is not None):
             details.cost = partial(self._cost, provider, model, response.usage)
         return response.with_details(attempts=attempts) if attempts else response
+
+    def _billed(self, part: ChatResponse, provider: LLMProvider) -> ChatResponse:
+        """A partial answer with its cost."""
+        part._d.cost = getattr(provider, "cost_per_call", None)
+        return self._finish(None, part)
 
     def _cost(self, provider: str, model: str, usage: Usage) -> float | None:
         return self.prices.cost(provider, model, usage, tier=tier_of(usage))

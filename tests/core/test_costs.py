@@ -24,13 +24,15 @@ from unified_llm import (
     InvalidRequestError,
     Price,
     PriceTable,
+    StreamInterruptedError,
     Totals,
     UnifiedLLM,
+    UnifiedLLMError,
     Usage,
     UsageHooks,
     UsageRecord,
 )
-from unified_llm.testing import Failure, FakeLLM, Reply
+from unified_llm.testing import Cut, Failure, FakeLLM, Reply
 
 TABLE = PriceTable()
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
@@ -348,6 +350,79 @@ def test_failed_calls_give_their_place_in_the_budget_back() -> None:
         with pytest.raises(Exception, match="script says so"):
             llm.chat("x")
     assert llm.chat("x")
+
+
+@pytest.mark.parametrize("how", ["left", "cut"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_what_arrived_of_a_stream_that_does_not_end_is_counted(how: str, asynchronous: bool) -> None:
+    records: list[UsageRecord] = []
+    two: list[Any] = []
+    budget = Budget(tokens=10_000)
+    reply = Reply("some words " * 50, usage=USAGE, cut=Cut(after=20) if how == "cut" else None)
+    llm = priced(
+        reply, hooks=[budget, UsageHooks(lambda cost, model: two.append((cost, model)))], on_usage=records.append
+    )
+    try:
+        if asynchronous:
+            async with llm.stream_async("word " * 80, label="l") as stream:
+                for _ in range(15 if how == "left" else 1000):
+                    await anext(stream)
+        else:
+            with llm.stream("word " * 80, label="l") as stream:
+                for _ in range(15 if how == "left" else 1000):
+                    next(stream)
+        assert how == "left"
+    except StreamInterruptedError:
+        assert how == "cut"
+    (record,) = records
+    assert (record.partial, record.model, record.label, record.finish_reason) == (
+        True,
+        "m",
+        "l",
+        "cancelled" if how == "left" else "error",
+    )
+    assert 90 <= (record.usage.input_tokens or 0) <= 110
+    assert 5 <= (record.usage.output_tokens or 0) <= 100
+    assert record.cost is not None
+    assert record.cost > 0
+    assert two == [(record.cost, "m")]
+    total = llm.usage.total()
+    assert (total.calls, total.partial_calls) == (1, 1)
+    assert total.cost == pytest.approx(record.cost)
+    assert budget.spent_tokens == record.usage.total_tokens
+    assert budget._coming_tokens == 0
+
+
+def test_a_stream_dropped_after_its_end_or_refused_at_once_has_no_part() -> None:
+    records: list[UsageRecord] = []
+    llm = priced(Reply("hi", usage=USAGE), Failure(status=400), on_usage=records.append)
+    stream = llm.stream("x")
+    for event in stream:
+        if event.type == "end":
+            break
+    stream.close()
+    assert [r.partial for r in records] == [False]
+    with pytest.raises(UnifiedLLMError):
+        list(llm.stream("x"))
+    assert len(records) == 1
+
+
+def test_hooks_hear_of_the_part_then_of_the_error_then_of_the_end() -> None:
+    class Heard(list[str]):
+        def on_partial(self, info: Any, response: Any) -> None:
+            self.append(f"partial {response[:4]}")
+
+        def on_error(self, info: Any, error: BaseException) -> None:
+            self.append(type(error).__name__)
+
+        def on_end(self, info: Any) -> None:
+            self.append("end")
+
+    heard = Heard()
+    with FakeLLM("some words to say", hooks=[heard]).stream("x") as stream:
+        while next(stream).type != "text_delta":
+            pass
+    assert heard == ["partial some", "GeneratorExit", "end"]
 
 
 def test_a_budget_can_refuse_calls_whose_cost_is_unknown() -> None:

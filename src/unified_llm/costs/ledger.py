@@ -21,9 +21,11 @@ _Key = tuple[str, str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One call that ended well, with everything that is known of it. Seconds and USD; None is unknown.
+    """One call that was answered, with everything that is known of it. Seconds and USD; None is unknown.
 
     `cached`: the answer came from the client's cache; `usage` is what it took the first time.
+    `partial`: the stream broke or was left before its end, and is billed all the same: `usage` is estimated from the
+    prompt and from what arrived, where the server had not told it yet.
     """
 
     operation: str
@@ -37,13 +39,15 @@ class UsageRecord:
     finish_reason: str | None = None
     request_id: str | None = None
     cached: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over calls. `unpriced_calls` are those whose cost is not known: they are not in `cost`.
 
-    `cached_calls` were answered from the client's cache: they used nothing, and are not in `usage`.
+    `cached_calls` were answered from the client's cache: they used nothing, and are not in `usage`. `partial_calls`
+    broke or were left before their end: they are in `usage` and `cost` with what arrived.
     """
 
     calls: int = 0
@@ -51,6 +55,7 @@ class Totals:
     cost: float = 0.0
     unpriced_calls: int = 0
     cached_calls: int = 0
+    partial_calls: int = 0
 
     def plus(self, record: UsageRecord) -> Totals:
         """These totals and one more call."""
@@ -60,6 +65,7 @@ class Totals:
             self.cost + (record.cost or 0.0),
             self.unpriced_calls + (record.cost is None),
             self.cached_calls + record.cached,
+            self.partial_calls + record.partial,
         )
 
     def __add__(self, other: Totals) -> Totals:
@@ -69,6 +75,7 @@ class Totals:
             self.cost + other.cost,
             self.unpriced_calls + other.unpriced_calls,
             self.cached_calls + other.cached_calls,
+            self.partial_calls + other.partial_calls,
         )
 
 
@@ -89,9 +96,15 @@ class Ledger:
         if self.on_usage is None:
             self._note(info, response)
             return None
-        record = self.record_of(info, response)
+        return self._tell(self.record_of(info, response))
+
+    def on_partial(self, info: Any, response: ChatResponse) -> Any:
+        """Count what arrived of a stream that did not end (the client calls this)."""
+        return self._tell(replace(self.record_of(info, response), partial=True))
+
+    def _tell(self, record: UsageRecord) -> Any:
         self.add(record)
-        return self.on_usage(record)
+        return None if self.on_usage is None else self.on_usage(record)
 
     def _note(self, info: Any, response: ChatResponse | Embeddings) -> None:
         """Count a call later: nobody is waiting, and the first look at the price list takes a second."""

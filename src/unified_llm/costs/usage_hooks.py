@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from unified_llm.costs.budget import BudgetExceeded
@@ -18,7 +19,8 @@ class UsageHooks:
     """``hooks=[UsageHooks(increment_usage, get_usage)]``; both may be coroutine functions.
 
     Args:
-        increment_usage: called after each call that ended well. By the number of arguments it takes: one, the
+        increment_usage: called after each call that was answered, also for what arrived of a stream that was cut or
+            left: it is billed. By the number of arguments it takes: one, the
             `UsageRecord`; two, cost (USD or None) and model; eleven, cost, model, operation, seconds, seconds to the
             first token, tokens in, tokens out, provider, project, region and cached tokens, in that order, the last
             five None where they are not known.
@@ -51,6 +53,12 @@ class UsageHooks:
         if self._increment is None or self._arguments is None:
             return None
         return self._increment(*self._arguments(Ledger.record_of(info, response)))
+
+    def on_partial(self, info: Any, response: ChatResponse) -> Any:
+        """Count what arrived of a stream that did not end (the client calls this)."""
+        if self._increment is None or self._arguments is None:
+            return None
+        return self._increment(*self._arguments(replace(Ledger.record_of(info, response), partial=True)))
 
 
 def _judge(allowed: object) -> None:

@@ -70,6 +70,12 @@ class Hooks(Protocol):
     def on_response(self, info: CallInfo, response: ChatResponse | Embeddings) -> Any:
         """The call succeeded (for a stream: it ended)."""
 
+    def on_partial(self, info: CallInfo, response: ChatResponse) -> Any:
+        """A stream broke or was left before its end; `response` is what arrived, its usage estimated where not told.
+
+        Once per request that began to answer; `on_error` follows.
+        """
+
     def on_error(self, info: CallInfo, error: BaseException) -> Any:
         """A request failed, or was cancelled or abandoned (GeneratorExit, CancelledError)."""
 
