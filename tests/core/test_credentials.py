@@ -7,7 +7,13 @@ import json
 import logging
 import os
 import pickle
+import stat
+import subprocess
+import sys
+import threading
+import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +21,16 @@ import keyring
 import keyring.errors
 import pytest
 from keyring.backend import KeyringBackend
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
-from unified_llm import ConfigurationError
+from unified_llm import ConfigurationError, MissingCredentialError, UnifiedLLM
 from unified_llm.credentials import (
     ConfigFileSource,
     CredentialManager,
     CredentialSource,
     DotEnvSource,
     Secret,
+    file_lock,
     find_key,
     missing_key,
     secret,
@@ -263,7 +270,203 @@ def test_a_write_that_fails_leaves_the_old_file(config: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ConfigurationError, match="No space") as caught:
         ConfigFileSource().save("claude", {"api_key": KEY})
+    assert caught.value.hint
     assert json.loads(config.read_text()) == {"claude": {"api_key": "old-key-12"}}
     assert [p.name for p in config.parent.iterdir()] == ["config.json"]
+
+
+# -- keyrings that fail -----------------------------------------------------------------------------------------------
+
+
+class LockedKeyring(MemoryKeyring):
+    """It can be read, and refuses to forget."""
+
+    def delete_password(self, service: str, username: str) -> None:
+        raise keyring.errors.PasswordDeleteError(f"locked: {KEY}")
+
+
+class BrokenKeyring(KeyringBackend):
+    """Its service is gone, and the backend passes on what the system said."""
+
+    priority = 1
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise OSError(f"dbus gone {KEY}")
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise OSError(f"dbus gone {password}")
+
+    def delete_password(self, service: str, username: str) -> None:
+        raise OSError("dbus gone")
+
+
+def test_a_keyring_that_refuses_to_forget_is_an_error_that_says_what_to_do(config: Path) -> None:
+    keyring.set_keyring(LockedKeyring())
+    manager = CredentialManager()
+    manager.set_api_key("openai", KEY, CredentialSource.KEYRING)
+    with pytest.raises(ConfigurationError, match="PasswordDeleteError") as caught:
+        manager.clear_credentials("openai")
+    assert "unlock" in str(caught.value.hint)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert manager.get_api_key("openai") == Secret(KEY)
+
+
+def test_a_keyring_whose_service_is_gone_has_nothing(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keyring.set_keyring(BrokenKeyring())  # type: ignore[no-untyped-call]  # as above
+    with caplog.at_level(logging.DEBUG, "unified_llm"), pytest.raises(MissingCredentialError):
+        UnifiedLLM("mistral")
+    assert "OSError" in caplog.text
+    assert KEY not in caplog.text
+    manager = CredentialManager()
+    assert manager.credential_source("mistral") is None
+    assert manager.clear_credentials("mistral") is False
+    with pytest.raises(ConfigurationError, match="OSError") as caught:
+        manager.set_api_key("mistral", KEY, CredentialSource.KEYRING)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+# -- files under several writers, behind links, and unreadable ones ----------------------------------------------------
+
+NAMES = ("openai", "claude", "mistral", "groq", "deepseek", "xai", "together", "fireworks")
+
+
+def test_parallel_writers_in_threads_lose_nothing(config: Path) -> None:
+    start = threading.Barrier(len(NAMES))
+
+    def keep(name: str) -> None:
+        start.wait(10)
+        for field in ("api_key", "base_url", "region"):
+            CredentialManager().save_credentials(name, {field: KEY})
+
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        list(pool.map(keep, NAMES))
+    fields = dict.fromkeys(("api_key", "base_url", "region"), KEY)
+    assert json.loads(config.read_text()) == dict.fromkeys(NAMES, fields)
+    assert [path.name for path in config.parent.iterdir()] == ["config.json"]
+
+
+def test_parallel_writers_in_processes_lose_nothing(config: Path) -> None:
+    code = f"""
+import sys
+from unified_llm.credentials import ConfigFileSource
+sys.stdin.read(1)
+for number in range(20):
+    ConfigFileSource().save(sys.argv[1] + str(number), {{"api_key": {KEY!r}}})
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", code, name], stdin=subprocess.PIPE) for name in NAMES[:3]]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(b"x")
+        writer.stdin.close()
+    for writer in writers:
+        writer.wait(50)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert len(json.loads(config.read_text())) == 60
+
+
+def test_a_writer_that_never_ends_is_an_error(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_lock, "WAIT_SECONDS", 0.05)
+    config.parent.mkdir()
+    with file_lock.locked(config):
+        raised: list[BaseException] = []
+
+        def save() -> None:
+            try:
+                ConfigFileSource().save("claude", {"api_key": KEY})
+            except ConfigurationError as exc:
+                raised.append(exc)
+
+        thread = threading.Thread(target=save)
+        thread.start()
+        thread.join(20)
+    assert "written by somebody else" in str(raised[0])
+    ConfigFileSource().save("claude", {"api_key": KEY})
+
+
+def test_a_lock_that_a_dead_process_left_holds_nobody_back(config: Path) -> None:
+    config.parent.mkdir()
+    (config.parent / ".config.json.lock").touch()
+    ConfigFileSource().save("claude", {"api_key": KEY})
+    assert json.loads(config.read_text()) == {"claude": {"api_key": KEY}}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_is_followed(config: Path, tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles" / "real.json"
+    write(target, {"groq": {"api_key": "gsk-1234567890"}})
+    config.parent.mkdir()
+    config.symlink_to(Path("..") / "dotfiles" / "real.json")
+    manager = CredentialManager()
+    manager.set_api_key("claude", KEY, CredentialSource.CONFIG_FILE)
+    assert config.is_symlink()
+    assert json.loads(target.read_text())["claude"] == {"api_key": KEY}
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert manager.clear_credentials("claude")
+    assert config.is_symlink()
+    assert json.loads(target.read_text()) == {"groq": {"api_key": "gsk-1234567890"}}
+
+
+def test_a_dot_env_that_cannot_be_read_is_an_error_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read") as caught:
+        DotEnvSource(tmp_path).get("claude", ("ANTHROPIC_API_KEY",))
+    assert str(tmp_path) in caught.value.message
+    file = tmp_path / ".env"
+    file.write_bytes(f"ANTHROPIC_API_KEY={KEY}\nNAME=J\xe9r\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="line 2, column 7") as caught:
+        DotEnvSource(file).get("claude", ("ANTHROPIC_API_KEY",))
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    file.write_bytes(b"\xef\xbb\xbfANTHROPIC_API_KEY=" + KEY.encode())  # as Windows writes it
+    assert DotEnvSource(file).get("claude", ("ANTHROPIC_API_KEY",)) == {"api_key": KEY}
+
+
+def test_a_configuration_file_that_cannot_be_read_is_an_error_with_its_place(config: Path) -> None:
+    config.parent.mkdir()
+    config.write_bytes(b'{"claude": {\n"api_key": "\xff"}}')
+    with pytest.raises(ConfigurationError, match="line 2, column 13"):
+        CredentialManager().get_api_key("claude")
+    config.unlink()
+    config.mkdir()
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        CredentialManager().get_api_key("claude")
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_of_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        ConfigFileSource(tmp_path / "file" / "config.json").save("claude", {"api_key": KEY})
+
+
+# -- values of the wrong kind -----------------------------------------------------------------------------------------
+
+
+def test_bytes_are_the_key_they_spell() -> None:
+    assert secret(b"abc") == Secret("abc")
+    assert secret(SecretBytes(b"abc")) == Secret("abc")
+    with pytest.raises(ConfigurationError, match="outside ASCII"):
+        secret(b"\xff\xfe")
+
+
+@pytest.mark.parametrize("value", [5, True, ["k"], {"api_key": KEY}, object()], ids=type)
+def test_a_key_that_is_no_text_is_refused_by_its_kind(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"is {type(value).__name__}") as caught:
+        secret(value)
+    assert KEY not in str(caught.value)
+
+
+def test_a_source_may_be_named_and_an_unknown_one_is_an_error_of_the_tree(config: Path) -> None:
+    manager = CredentialManager()
+    manager.set_api_key("claude", KEY, "config_file")
+    assert manager.credential_source("claude") == "configuration file"
+    for call in (
+        lambda: CredentialSource("vault"),
+        lambda: manager.set_api_key("claude", KEY, "vault"),
+        lambda: manager.save_credentials("claude", {"api_key": KEY}, "vault"),
+        lambda: manager.clear_credentials("claude", "vault"),
+    ):
+        with pytest.raises(ConfigurationError, match="vault") as caught:
+            call()
+        assert "'keyring'" in str(caught.value.hint)
+    with pytest.raises(ConfigurationError, match="region is int"):
+        manager.save_credentials("claude", {"region": 5})

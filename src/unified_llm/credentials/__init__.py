@@ -8,10 +8,10 @@ from unified_llm.credentials.sources import (
     ConfigFileSource,
     DotEnvSource,
     EnvironmentSource,
-    KeyringSource,
     Source,
     default_config_path,
 )
+from unified_llm.credentials.system_keyring import KeyringSource
 
 __all__ = [
     "CHAIN",

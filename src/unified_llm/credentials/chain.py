@@ -8,10 +8,10 @@ from unified_llm.credentials.secret import Secret, secret
 from unified_llm.credentials.sources import (
     ConfigFileSource,
     EnvironmentSource,
-    KeyringSource,
     Source,
     default_config_path,
 )
+from unified_llm.credentials.system_keyring import KeyringSource
 from unified_llm.errors import MissingCredentialError
 
 __all__ = ["CHAIN", "find_key", "find_source", "missing_key"]

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from unified_llm.credentials.secret import Secret, secret
-from unified_llm.credentials.sources import FIELDS, ConfigFileSource, EnvironmentSource, KeyringSource, Source
+from unified_llm.credentials.sources import FIELDS, ConfigFileSource, EnvironmentSource, Source
+from unified_llm.credentials.system_keyring import KeyringSource
 from unified_llm.errors import ConfigurationError
 
 __all__ = ["CredentialManager", "CredentialSource"]
@@ -21,6 +22,15 @@ class CredentialSource(StrEnum):
     ENV = "environment"
     CONFIG_FILE = "configuration file"
     KEYRING = "keyring"
+
+    @classmethod
+    def _missing_(cls, value: object) -> CredentialSource:
+        """The member called `value`, such as ``config_file``. Raises `ConfigurationError` when there is none."""
+        found = cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None
+        if found is None:
+            known = ", ".join(repr(member.value) for member in cls)
+            raise ConfigurationError(f"credentials are in no source {value!r}", hint=f"one of {known}")
+        return found
 
 
 class CredentialManager:
@@ -83,7 +93,8 @@ class CredentialManager:
         """Keep some fields of a provider.
 
         Raises:
-            ConfigurationError: an unknown field, an empty or unusable key, the environment as source, or no keyring.
+            ConfigurationError: an unknown field, an empty or unusable value, the environment or an unknown word as
+                source, a keyring that cannot be used, or a file that cannot be written.
         """
         fields = _checked(credentials)
         match CredentialSource(source):
@@ -122,7 +133,11 @@ class CredentialManager:
         return [name for name in known if self.is_provider_configured(name)]
 
     def clear_credentials(self, provider: str, source: CredentialSource | str | None = None) -> bool:
-        """Forget a provider in one source, or in all but the environment; False when nothing was kept."""
+        """Forget a provider in one source, or in all but the environment; False when nothing was kept.
+
+        Raises:
+            ConfigurationError: an unknown source, or one that refuses.
+        """
         wanted = {CredentialSource(source)} if source is not None else set(CredentialSource)
         removed = CredentialSource.EXPLICIT in wanted and self._explicit.pop(provider, None) is not None
         if CredentialSource.CONFIG_FILE in wanted:
@@ -144,8 +159,10 @@ def _checked(credentials: Mapping[str, object]) -> dict[str, str]:
                     "the API key is empty", hint="pass the key, or clear_credentials() to forget it"
                 )
             fields[name] = key.get_secret_value()
+        elif isinstance(value, str):
+            fields[name] = value
         elif value is not None:
-            fields[name] = str(value)
+            raise ConfigurationError(f"{name} is {type(value).__name__}", hint=f"{name} is a text")
     return fields
 
 

@@ -43,16 +43,24 @@ class Secret:
 
 
 def secret(value: object) -> Secret | None:
-    """Make a `Secret` of a str, a `Secret`, or anything with `get_secret_value` (pydantic's SecretStr).
+    """Make a `Secret` of a text, its bytes, a `Secret`, or anything with `get_secret_value` (pydantic's SecretStr).
 
-    Blank means none. Raises `ConfigurationError` for a value that cannot be sent in a header.
+    Blank means none. Raises `ConfigurationError` for a value of another kind, or one that cannot be sent in a header.
     """
     if value is None or isinstance(value, Secret):
         return value or None
     reveal = getattr(value, "get_secret_value", None)
-    text = str(reveal() if reveal is not None else value).strip()
+    text = _text(reveal() if reveal is not None else value).strip()
     if any(c in text for c in "\r\n\0"):
         raise ConfigurationError("the API key has a line break inside", hint="copy the key again, on one line")
     if not text.isascii():
         raise ConfigurationError("the API key has a character outside ASCII", hint="copy the key again")
     return Secret(text) if text else None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")  # what is no UTF-8 becomes a character outside ASCII
+    if not isinstance(value, str):
+        raise ConfigurationError(f"the API key is {type(value).__name__}", hint="pass it as a text")
+    return value

@@ -8,19 +8,18 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
-from unified_llm._optional import installed, require
+from unified_llm.credentials.file_lock import locked
 from unified_llm.errors import ConfigurationError
 
 __all__ = [
     "ConfigFileSource",
     "DotEnvSource",
     "EnvironmentSource",
-    "KeyringSource",
     "Source",
     "default_config_path",
 ]
@@ -56,7 +55,10 @@ def _from_variables(variables: Mapping[str, str | None], names: Sequence[str]) -
 
 
 class DotEnvSource:
-    """A ``.env`` file, read only when somebody asks for this source: ``CHAIN.insert(1, DotEnvSource(".env"))``."""
+    """A ``.env`` file, read only when somebody asks for this source: ``CHAIN.insert(1, DotEnvSource(".env"))``.
+
+    A file that does not exist has nothing; one that cannot be read is a `ConfigurationError`.
+    """
 
     label = ".env file"
 
@@ -68,7 +70,7 @@ class DotEnvSource:
 
     def _variables(self) -> dict[str, str | None]:
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = _read_text(self.path).splitlines()
         except FileNotFoundError:
             return {}
         variables: dict[str, str | None] = {}
@@ -94,14 +96,15 @@ def default_config_path() -> Path:
 class ConfigFileSource:
     """A JSON file: flat ``{"anthropic_api_key": "..."}`` or ``{"claude": {"api_key": "...", "base_url": "..."}}``.
 
-    The file is read again when it changes, never created by reading, and written atomically with mode 0600.
+    The file is read again when it changes, never created by reading, and written atomically with mode 0600, by one
+    writer at a time. A link is followed: the file it names is written.
     """
 
     label = "configuration file"
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._path = Path(path).expanduser() if path is not None else None
-        self._stamp: tuple[str, int, int] | None = None
+        self._stamp: tuple[str, int, int, int] | None = None
         self._content: dict[str, Any] = {}
 
     @property
@@ -116,9 +119,9 @@ class ConfigFileSource:
         # The founding format: flat keys, each a string or a mapping of fields.
         for key in (*(f"{alias}_api_key" for alias in _flat_names(provider)), *names):
             value = content.get(key, content.get(key.lower()))
-            found = (_fields({"api_key": value} if isinstance(value, str) else value)) | found
+            found = (known_fields({"api_key": value} if isinstance(value, str) else value)) | found
         for table, alias in _tables(content, provider):
-            found |= _fields(table[alias])
+            found |= known_fields(table[alias])
         return found
 
     def load(self) -> dict[str, Any]:
@@ -130,7 +133,7 @@ class ConfigFileSource:
             return {}
         except OSError as exc:
             raise ConfigurationError(f"cannot read {path}: {exc.strerror}", hint="check its permissions") from exc
-        stamp = (str(path), status.st_mtime_ns, status.st_size)
+        stamp = (str(path), status.st_ino, status.st_mtime_ns, status.st_size)
         if stamp != self._stamp:
             self._content = _read_config(path)
             self._stamp = stamp
@@ -138,29 +141,52 @@ class ConfigFileSource:
         return self._content
 
     def save(self, provider: str, fields: Mapping[str, str]) -> None:
-        """Merge `fields` into the provider's table; the rest of the file stays. Atomic, mode 0600."""
-        content = copy.deepcopy(self.load())
-        # Where the file has several tables for a provider the last one wins: a new key anywhere else would be hidden.
-        table, name = next(reversed(_tables(content, provider)), (content, provider))
-        known = table.get(name)
-        table[name] = {**(known if isinstance(known, dict) else {}), **fields}
-        self._write(content)
+        """Merge `fields` into the provider's table; the rest of the file stays. Atomic, mode 0600.
+
+        Raises:
+            ConfigurationError: the file cannot be read or written, or another process keeps writing it.
+        """
+        with self._changing() as content:
+            # Where the file has several tables for a provider the last one wins: elsewhere a new key would be hidden.
+            table, name = next(reversed(_tables(content, provider)), (content, provider))
+            known = table.get(name)
+            table[name] = {**(known if isinstance(known, dict) else {}), **fields}
 
     def remove(self, provider: str, names: Sequence[str] = ()) -> bool:
-        """Forget a provider, in either format; False when the file did not know it."""
-        content = copy.deepcopy(self.load())
+        """Forget a provider, in either format; False when the file did not know it. Raises like `save`."""
+        if not self._forget(copy.deepcopy(self.load()), provider, names):
+            return False  # nothing is written, not even a lock
+        with self._changing() as content:
+            return self._forget(content, provider, names)
+
+    def _forget(self, content: dict[str, Any], provider: str, names: Sequence[str]) -> bool:
+        """Take the provider out of `content`."""
         aliases = _flat_names(provider)
         doomed = {*aliases, *(f"{a}_api_key" for a in aliases), *(n.lower() for n in names), *names} & content.keys()
         nested = [(table, name) for table, name in _tables(content, provider) if table is not content]
         for table, key in (*nested, *((content, key) for key in doomed)):
             del table[key]
-        if doomed or nested:
-            self._write(content)
         return bool(doomed or nested)
 
-    def _write(self, content: Mapping[str, Any]) -> None:
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        """The content of the file, to be changed within: it is then written, and nobody else writes in between."""
         path = self.path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path))
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(target):
+                self._stamp = None  # what was read before may be older than the lock
+                content = copy.deepcopy(self.load())
+                yield content
+                self._write(content, target)
+        except OSError as exc:
+            raise ConfigurationError(
+                f"cannot write {path}: {exc.strerror or type(exc).__name__}",
+                hint="check its folder, permissions and free space; it was left as it is",
+            ) from exc
+
+    def _write(self, content: Mapping[str, Any], path: Path) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config-")  # made with mode 0600
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -189,23 +215,42 @@ def _tables(content: dict[str, Any], provider: str) -> list[tuple[dict[str, Any]
     return [(p, alias) for p in places for alias in _flat_names(provider) if isinstance(p.get(alias), dict)]
 
 
-def _fields(value: Any) -> dict[str, str]:
+def known_fields(value: Any) -> dict[str, str]:
+    """The fields of `FIELDS` in a mapping that are texts and not blank."""
     if not isinstance(value, Mapping):
         return {}
     return {k: str(v).strip() for k, v in value.items() if k in FIELDS and isinstance(v, str) and v.strip()}
 
 
+def _read_text(path: Path) -> str:
+    """The text of a file. Raises `FileNotFoundError`, and `ConfigurationError` when it is there and cannot be read."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        hint = "check the file and its permissions"
+        raise ConfigurationError(f"cannot read {path}: {exc.strerror or type(exc).__name__}", hint=hint) from exc
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        before = data[: exc.start]
+        line, column = before.count(b"\n") + 1, exc.start - (before.rfind(b"\n") + 1) + 1
+        raise ConfigurationError(
+            f"{path} is not UTF-8: line {line}, column {column}", hint="save the file as UTF-8"
+        ) from None  # the original exception quotes the file, keys included
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(_read_text(path))
     except json.JSONDecodeError as exc:
         raise ConfigurationError(
             f"{path} is not valid JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}",
             hint="mend the file by hand; it was left as it is",
         ) from None  # the original exception quotes the document, keys included
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"cannot read {path}: {reason}", hint="check the file and its permissions") from None
+    except FileNotFoundError:
+        return {}  # removed since it was looked at
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} holds {type(content).__name__}, not an object", hint="see docs/keys.md")
     return content
@@ -214,65 +259,3 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _warn_if_readable(path: Path, mode: int) -> None:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         logger.warning("%s can be read by other users (mode %o): run chmod 600 on it", path, stat.S_IMODE(mode))
-
-
-class KeyringSource:
-    """The system keyring, through the package `keyring`. Absent, or without a backend, it has nothing.
-
-    Keyrings cannot be listed, and each look-up may ask the user to unlock: an index entry remembers which providers
-    were stored, so that looking for any key asks once.
-    """
-
-    label = "keyring"
-    service = "unified_llm"
-    _INDEX = "__providers__"
-
-    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
-        value = self._read(provider)
-        if not value:
-            return {}
-        try:
-            decoded = json.loads(value)
-        except ValueError:
-            return {"api_key": value}  # stored by hand: `keyring set unified_llm claude`
-        return _fields(decoded) if isinstance(decoded, dict) else {"api_key": value}
-
-    def stored(self) -> list[str]:
-        """The providers saved by `save`."""
-        return [name for name in (self._read(self._INDEX) or "").split(",") if name]
-
-    def save(self, provider: str, fields: Mapping[str, str]) -> None:
-        """Store `fields`. Raises `ConfigurationError` when there is no package or no backend."""
-        keyring = require("keyring", extra="keyring", purpose="the system keyring")
-        merged = {**self.get(provider, ()), **fields}
-        try:
-            keyring.set_password(self.service, provider, json.dumps(merged))
-            keyring.set_password(self.service, self._INDEX, ",".join(sorted({*self.stored(), provider})))
-        except keyring.errors.KeyringError as exc:
-            raise ConfigurationError(
-                f"the system keyring cannot be used: {type(exc).__name__}",
-                hint="use the configuration file instead, or install a keyring backend",
-            ) from exc
-
-    def remove(self, provider: str, names: Sequence[str] = ()) -> bool:
-        """Forget a provider; False when it was not stored."""
-        keyring = self._module()
-        if keyring is None or self._read(provider) is None:
-            return False
-        keyring.delete_password(self.service, provider)
-        keyring.set_password(self.service, self._INDEX, ",".join(sorted({*self.stored()} - {provider})))
-        return True
-
-    def _module(self) -> ModuleType | None:
-        return require("keyring", extra="keyring", purpose="the system keyring") if installed("keyring") else None
-
-    def _read(self, name: str) -> str | None:
-        keyring = self._module()
-        if keyring is None:
-            return None
-        try:
-            value: str | None = keyring.get_password(self.service, name)
-        except keyring.errors.KeyringError as exc:
-            logger.debug("the system keyring cannot be read: %s", type(exc).__name__)
-            return None
-        return value
