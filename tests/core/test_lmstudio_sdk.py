@@ -290,10 +290,28 @@ def test_a_call_the_server_could_not_read_is_kept_with_its_text(llm: UnifiedLLM,
     failed = {"type": "toolCallGenerationFailed", "error": {"title": "no JSON"}, "rawContent": '{"a": 1'}
     named = {"type": "toolCallGenerationNameReceived", "name": "add"}
     studio.script(Say(raw=[{"type": "toolCallGenerationStart"}, named, failed]), Say(raw=[failed]))
-    call = llm.chat("x", tools=[add]).tool_calls[0]
+    answer = llm.chat("x", tools=[add])
+    call = answer.tool_calls[0]
     assert (call.name, call.arguments_json, call.arguments) == ("add", '{"a": 1', None)
     assert call.parse_error is not None
-    assert llm.chat("x", tools=[add]) == '{"a": 1'
+    assert [(a.kind, a.what) for a in answer.adjustments] == [("changed", "tool_calls[add]")]
+    assert "no JSON" in answer.adjustments[0].reason
+
+
+@pytest.mark.parametrize("raw", [{}, {"rawContent": '{"a": 1'}])
+def test_a_call_without_a_name_that_the_server_could_not_read_is_told_and_is_no_answer(
+    llm: UnifiedLLM, studio: LMStudioDouble, raw: dict[str, str]
+) -> None:
+    failed = {"type": "toolCallGenerationFailed", "error": {"title": "no JSON"}, **raw}
+    studio.script(Say(raw=[{"type": "toolCallGenerationStart"}, failed]), Say(raw=[failed]))
+    with llm.stream("x", tools=[add]) as stream:
+        streamed = stream.get_response()
+    for answer in (streamed, llm.chat("x", tools=[add])):
+        assert (answer.text, answer.tool_calls) == ("", ())
+        (told,) = answer.adjustments
+        assert (told.kind, told.what) == ("lost", "tool_calls")
+        assert "no JSON" in told.reason
+        assert all(text in told.reason for text in raw.values())
 
 
 def test_tool_choice_required_forces_and_a_named_tool_goes_alone(llm: UnifiedLLM, studio: LMStudioDouble) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import importlib.util
 import logging
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from unified_llm import (
     ConfigurationError,
     LMStudioProvider,
     MissingDependencyError,
+    ResponseError,
     UnifiedLLM,
     UnsupportedOptionError,
 )
@@ -290,6 +292,74 @@ async def test_a_server_that_knows_no_such_call_is_talked_to_over_http(
     assert len(studio.http.requests) == 2
     assert studio.predictions == []
     await llm.aclose()
+
+
+NEWER: list[dict[str, Any]] = [
+    {"type": "fragment", "content": "x"},
+    {"type": "fragment", "fragment": {"text": "x"}},
+    {"type": "fragment", "fragment": {"content": 5}},
+    {"type": "toolCallGenerationEnd"},
+    {"type": "toolCallGenerationEnd", "toolCallRequest": {"tool": "x"}},
+]
+
+
+def said(message: dict[str, Any], text: str = "") -> Say:
+    """An answer with a message of another form in its middle."""
+    before = [{"type": "fragment", "fragment": {"content": text, "reasoningType": "none"}}] if text else []
+    return Say("late", raw=[*before, message])
+
+
+@pytest.mark.parametrize("message", NEWER)
+async def test_messages_of_another_form_mean_http_for_that_call_and_for_good(
+    studio: LMStudioDouble, message: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "unified_llm")
+    studio.script(said(message), said(message))
+    llm = client(studio.url)
+    with llm.stream("x") as stream:
+        events = list(stream)
+    assert [e.type for e in events].count("start") == 1
+    assert stream.get_response() == "Echo: x"
+    assert "a form this library does not know" in caplog.text
+    assert await llm.chat_async("y") == "Echo: y"
+    other = client(studio.url)
+    assert await other.chat_async("x") == "Echo: x"
+    assert (len(studio.predictions), len(studio.http.requests)) == (2, 3)
+    studio.violations.clear()  # the double's own, wanted here
+    await llm.aclose()
+    await other.aclose()
+
+
+async def test_a_message_of_another_form_after_the_answer_began_is_an_error_with_what_came(
+    studio: LMStudioDouble,
+) -> None:
+    studio.script(said(NEWER[0], "half"), said(NEWER[0], "half"))
+
+    async def read(llm: UnifiedLLM) -> list[Any]:
+        return [event async for event in llm.stream_async("x")]
+
+    def read_sync(llm: UnifiedLLM) -> Awaitable[list[Any]]:
+        return asyncio.to_thread(lambda: list(llm.stream("x")))
+
+    for way in (read, read_sync):
+        llm = client(studio.url)
+        with pytest.raises(ResponseError, match="does not know") as caught:
+            await way(llm)
+        assert caught.value.partial == "half"
+        assert "transport='http'" in (caught.value.hint or "")
+        assert studio.http.requests == []
+        await llm.aclose()
+    studio.violations.clear()
+
+
+def test_where_nothing_but_the_websockets_may_be_used_a_message_of_another_form_is_an_error(
+    studio: LMStudioDouble,
+) -> None:
+    studio.script(said(NEWER[3]))
+    with client(studio.url, transport="sdk") as llm, pytest.raises(ResponseError, match="does not know") as caught:
+        llm.chat("x")
+    assert "toolCallGenerationEnd" in str(caught.value.body)
+    studio.violations.clear()
 
 
 def test_an_application_that_answered_over_websockets_is_not_asked_again_over_http(studio: LMStudioDouble) -> None:

@@ -49,6 +49,7 @@ class LMStudioChatCodec:
             origin=Origin(context.provider, DIALECT, request.model),
             model=request.model,
             provider=context.provider,
+            adjustments=decoder.adjustments,
             response_format=request.response_format,
             raw=decoder.last,
         )

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unified_llm.codecs.errors import error_from_body
-from unified_llm.errors import UnifiedLLMError, redact
+from unified_llm.errors import ResponseError, UnifiedLLMError, redact
 
-__all__ = ["GONE_MODEL", "error_code", "websocket_error"]
+__all__ = ["GONE_MODEL", "UnknownShapeError", "error_code", "sentence", "websocket_error"]
 
 GONE_MODEL = frozenset({"generic.noModelMatchingQuery", "generic.specificModelUnloaded", "generic.identifierNotFound"})
 """Codes for a model that is not loaded (any more)."""
@@ -16,6 +16,10 @@ GONE_MODEL = frozenset({"generic.noModelMatchingQuery", "generic.specificModelUn
 _NOT_FOUND = GONE_MODEL | {"generic.pathNotFound"}
 # Where an error names models that are there: https://github.com/lmstudio-ai/lmstudio-js, lms-shared-types
 _SAMPLES = ("availablePathsSample", "loadedModelsSample", "availableModelsSample")
+
+
+class UnknownShapeError(ResponseError):
+    """A message of the websocket API in a form this library does not know: LM Studio is newer than it."""
 
 
 def error_code(error: Any) -> str | None:
@@ -28,7 +32,7 @@ def error_code(error: Any) -> str | None:
 def websocket_error(error: Any, *, provider: str, secrets: Sequence[str] = ()) -> UnifiedLLMError:
     """The exception (not raised) that an error object stands for."""
     code = error_code(error)
-    body: dict[str, Any] = {"message": _sentence(error)}
+    body: dict[str, Any] = {"message": sentence(error)}
     if code is not None:
         body["code"] = code
     status = 404 if code in _NOT_FOUND else None
@@ -40,7 +44,8 @@ def websocket_error(error: Any, *, provider: str, secrets: Sequence[str] = ()) -
     return found
 
 
-def _sentence(error: Any) -> str:
+def sentence(error: Any) -> str:
+    """What an error object says, in one line."""
     if not isinstance(error, Mapping):
         return str(error) or "LM Studio reported an error without a text"
     texts = [_text(error.get(name)) for name in ("rootTitle", "title", "cause")]

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.lmstudio_errors import websocket_error
+from unified_llm.codecs.lmstudio_errors import UnknownShapeError, sentence, websocket_error
 from unified_llm.codecs.lmstudio_stats import REASONS, usage_of
 from unified_llm.codecs.openai_parts import PartWriter
-from unified_llm.errors import StreamInterruptedError
+from unified_llm.errors import StreamInterruptedError, UnifiedLLMError, redact
 from unified_llm.messages import ToolCall, new_id
 from unified_llm.requests import ChatRequest
-from unified_llm.responses import FinishReason
+from unified_llm.responses import Adjustment, FinishReason
 from unified_llm.stream import (
     Finish,
     PartEnd,
@@ -30,11 +30,15 @@ from unified_llm.wire import LineSplitter
 __all__ = ["LMStudioStreamDecoder"]
 
 
+_SHOWN = 500  # characters of what the server sent, in errors
+
+
 class LMStudioStreamDecoder:
     """See `StreamDecoder`.
 
     The arguments of a tool call are given at its end, in one piece: what comes before is text in the model's own
-    notation, which need not be JSON. Messages of a kind not known here are of newer servers, and skipped.
+    notation, which need not be JSON. Messages of a kind not known here are of newer servers, and skipped; a known kind
+    in another form is an `UnknownShapeError`, because its content would be lost.
     """
 
     def __init__(self, request: ChatRequest, context: CodecContext, secrets: Sequence[str] = ()) -> None:
@@ -62,6 +66,8 @@ class LMStudioStreamDecoder:
         }
         self.last: Mapping[str, Any] | None = None
         """The ``success`` message, once it came."""
+        self.adjustments: tuple[Adjustment, ...] = ()
+        """Calls of tools that the server could not read."""
 
     def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
         """Events completed by `chunk`. Raises the error a message stands for, after the events before it."""
@@ -69,11 +75,11 @@ class LMStudioStreamDecoder:
             self._started = True
             yield StreamStart(self._model)
         if chunk.find(b"\n") == len(chunk) - 1 and not self._partial:  # what nearly every chunk looks like: one line
-            yield from self._events(_json.loads(chunk))
+            yield from self._events(chunk)
             return
         self._partial = not chunk.endswith(b"\n")
         for line in self._lines.feed(chunk):
-            yield from self._events(_json.loads(line))
+            yield from self._events(line)
 
     def close(self) -> Iterator[StreamEvent]:
         """Nothing more, when the server said that the prediction ended.
@@ -82,7 +88,7 @@ class LMStudioStreamDecoder:
             StreamInterruptedError: it did not.
         """
         for line in self._lines.close():
-            yield from self._events(_json.loads(line))
+            yield from self._events(line)
         if self.last is None:
             raise StreamInterruptedError(
                 f"{self._provider} closed the prediction before its end",
@@ -90,18 +96,34 @@ class LMStudioStreamDecoder:
                 hint="the model may have been unloaded, or its engine crashed: see LM Studio's log",
             )
 
-    def _events(self, message: Any) -> list[StreamEvent]:
+    def _events(self, line: bytes) -> list[StreamEvent]:
         events: list[StreamEvent] = []
-        handler = self._handlers.get(str(message.get("type"))) if isinstance(message, dict) else None
-        if handler is not None:
-            handler(message, events)
+        try:
+            message = _json.loads(line)
+            handler = self._handlers.get(str(message.get("type"))) if isinstance(message, dict) else None
+            if handler is not None:
+                handler(message, events)
+        except UnifiedLLMError:  # what the message stands for; some of them are ValueErrors, too
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise self._unknown(line) from exc
         return events
+
+    def _unknown(self, line: bytes) -> UnknownShapeError:
+        return UnknownShapeError(
+            "LM Studio sends messages in a form this library does not know",
+            provider=self._provider,
+            hint="LM Studio is newer than this library: transport='http' works meanwhile",
+            body=redact(line[:_SHOWN].decode("utf-8", "replace"), *self._secrets),
+        )
 
     # -- text and thinking ------------------------------------------------------------------------------------------
 
     def _fragment(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         fragment = message["fragment"]
-        text, kind = fragment.get("content"), fragment.get("reasoningType")
+        text, kind = fragment["content"], fragment.get("reasoningType")
+        if type(text) is not str:
+            raise TypeError("no text")
         if kind == "none" or kind is None:
             if text:
                 writer = self._writer
@@ -144,18 +166,27 @@ class LMStudioStreamDecoder:
 
     def _call_ends(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         request = message["toolCallRequest"]
+        name = _text(request.get("name")) or self._pending[1]
+        if name is None:
+            raise KeyError("name")
         arguments = request.get("arguments")
         text = arguments if isinstance(arguments, str) else _json.dumps_str(arguments or {})
-        self._add_call(_text(request.get("id")), _text(request.get("name")) or "", text, events)
+        self._add_call(_text(request.get("id")), name, text, events)
 
     def _call_failed(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        """The model wrote a call the server could not read: kept as a call with broken arguments, or as text."""
+        """The model wrote a call the server could not read: kept as one with broken arguments, if it has a name.
+
+        What was written is no answer, so it never becomes text; in each case the server's error is told.
+        """
         raw = _text(message.get("rawContent")) or ""
         call_id, name = self._pending
+        why = redact(f"LM Studio could not read the call: {sentence(message.get('error'))}", *self._secrets)
         if name:
+            self.adjustments += (Adjustment("changed", f"tool_calls[{name}]", why),)
             self._add_call(call_id, name, raw or "{", events)
-        elif raw:
-            self._writer.say("text", raw, events)
+        else:
+            written = f"; the model wrote {raw[:_SHOWN]!r}" if raw else ""
+            self.adjustments += (Adjustment("lost", "tool_calls", why + redact(written, *self._secrets)),)
         self._pending = (None, None)
 
     def _add_call(self, call_id: str | None, name: str, arguments: str, events: list[StreamEvent]) -> None:

@@ -30,6 +30,9 @@ from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["LMStudioProvider"]
 
+_HEADS = frozenset({"", "start", "progress"})
+"""Kinds of events that are no part of the answer: after them another transport may still give it."""
+
 # Newest first. Both tell what is loaded, how large the context is, and what a model can; /v1/models tells ids alone.
 # https://lmstudio.ai/docs/developer/rest
 _LISTS = ("api/v1/models", "api/v0/models")
@@ -44,7 +47,8 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         transport: "sdk" for chats over the websockets of the `lmstudio` package, "http" (or "httpx", "aiohttp") for
             the HTTP API alone. "auto" takes the websockets when the package is installed and fits, and LM Studio itself
             answers at the address (no TLS, no proxy, no path of its own); a call that asks for something only the HTTP
-            API has (`effort`, `thinking`, `extra_body`...) goes over HTTP. Decided once, at the first chat.
+            API has (`effort`, `thinking`, `extra_body`...) goes over HTTP. Decided once, at the first chat; when LM
+            Studio turns out to send what is not understood here, that call and later ones take HTTP.
         ttl: seconds after which LM Studio unloads an idle model that was loaded for a call over the websockets.
 
     The other arguments are those of `OpenAICompatibleProvider`. Without a model name the first loaded chat model
@@ -126,50 +130,51 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         """See `LLMProvider.stream`."""
         if self._choice.decided is False:
             return super().stream(request)
-        if self._choice.proven and self._choice.carry(request, True):
-            return self._websockets.stream(request)
         return self._stream(request, super().stream)
 
     def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """See `LLMProvider.stream_async`."""
         if self._choice.decided is False:
             return super().stream_async(request)
-        if self._choice.proven and self._choice.carry(request, True):
-            return self._websockets.stream_async(request)
         return self._stream_async(request, super().stream_async)
 
     def _stream(
         self, request: ChatRequest, over_http: Callable[[ChatRequest], Iterator[StreamEvent]]
     ) -> Iterator[StreamEvent]:
+        said = ""
         if self._choice.carry(request, self._choice.usable()):
             try:
                 with closing(cast("Generator[StreamEvent, None, None]", self._websockets.stream(request))) as events:
                     for event in events:
-                        self._choice.proven = True  # later streams are spared this step
+                        said = event.type if said in _HEADS else said
                         yield event
                 return
             except UNUSABLE as exc:
-                if not self._choice.fell_back(exc):
+                if not self._choice.fell_back(exc) or said not in _HEADS:
                     raise
         with closing(cast("Generator[StreamEvent, None, None]", over_http(request))) as events:
-            yield from events
+            for event in events:
+                if not said or event.type != "start":  # once is enough
+                    yield event
 
     async def _stream_async(
         self, request: ChatRequest, over_http: Callable[[ChatRequest], AsyncIterator[StreamEvent]]
     ) -> AsyncIterator[StreamEvent]:
+        said = ""
         if self._choice.carry(request, await self._choice.usable_async()):
             try:
                 async with aclosing(_generator(self._websockets.stream_async(request))) as events:
                     async for event in events:
-                        self._choice.proven = True
+                        said = event.type if said in _HEADS else said
                         yield event
                 return
             except UNUSABLE as exc:
-                if not self._choice.fell_back(exc):
+                if not self._choice.fell_back(exc) or said not in _HEADS:
                     raise
         async with aclosing(_generator(over_http(request))) as events:
             async for event in events:
-                yield event
+                if not said or event.type != "start":
+                    yield event
 
     @staticmethod
     def prediction_stats(response: ChatResponse) -> PredictionStats | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from unified_llm import _json
 from unified_llm._optional import installed
 from unified_llm.codecs.lmstudio_encode import fits_websocket
+from unified_llm.codecs.lmstudio_errors import UnknownShapeError
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.drivers.lmstudio_sdk import LinkRefusedError, TokenRefusedError
 from unified_llm.drivers.proxies import find_proxy
@@ -27,8 +28,8 @@ from unified_llm.wire import WireCall, WireReply
 __all__ = ["UNUSABLE", "Transport", "WebsocketChoice"]
 
 Transport: TypeAlias = Literal["auto", "sdk", "http", "httpx", "aiohttp"]
-UNUSABLE = (LinkRefusedError, TokenRefusedError, MissingDependencyError, ConfigurationError)
-"""What shows that the websockets cannot be used, before anything was asked of them."""
+UNUSABLE = (LinkRefusedError, TokenRefusedError, MissingDependencyError, ConfigurationError, UnknownShapeError)
+"""What shows that the websockets cannot be used: before anything was asked of them, or by an answer of another form."""
 
 _log = logging.getLogger("unified_llm")
 _GREETING = WireCall("lmstudio-greeting", method="GET", timeout=2.0)
@@ -55,7 +56,6 @@ class WebsocketChoice:
         self._auto = transport == "auto"
         self._native = native
         self.decided: bool | None = None  # None until it is known
-        self.proven = False  # whether something came over the websockets
         obstacle = _obstacle(address, http_only)
         if self._forced and obstacle is not None:
             raise ConfigurationError(f"transport='sdk' cannot be used: {obstacle}", hint="use transport='http'")
