@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -484,9 +485,10 @@ class UnifiedLLM:
     def _priced(self, vectors: Embeddings, provider: LLMProvider, target: Target) -> Embeddings:
         own = self.prices.own(target.provider, target.model or "")
         free = None if own is not None else getattr(provider, "cost_per_call", None)
-        # Embeddings have no output: a price needs both numbers.
-        usage = replace(vectors.usage, output_tokens=0) if vectors.usage.output_tokens is None else vectors.usage
-        return vectors.priced(partial(self._cost, target.provider, target.model or "", usage) if free is None else free)
+        if vectors.usage.input_tokens is not None and vectors.usage.output_tokens is None:
+            vectors.usage = replace(vectors.usage, output_tokens=0)  # a vector is not made of tokens
+        lookup = partial(self._cost, target.provider, target.model or "", vectors.usage)
+        return vectors.priced(lookup if free is None else free)
 
     def _warn(self, provider: str | None, adjustment: Adjustment) -> None:
         if self.config.on_unsupported == "drop" or (provider, adjustment.what) in self._warned:
@@ -497,15 +499,44 @@ class UnifiedLLM:
     # -- embeddings, models, tokens -----------------------------------------------------------------------------------
 
     @overload
-    def embed(self, text: str, model_name: str | None = ..., *, dimensions: int | None = ...) -> Embedding: ...  # type: ignore[overload-overlap]  # a str is an Iterable[str] too; the first overload wins
+    def embed(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too; the first overload wins
+        self,
+        text: str,
+        model_name: str | None = ...,
+        *,
+        dimensions: int | None = ...,
+        label: str | None = ...,
+        deadline: float | None = ...,
+        max_retries: int | None = ...,
+    ) -> Embedding: ...
     @overload
     def embed(
-        self, text: Iterable[str], model_name: str | None = ..., *, dimensions: int | None = ...
+        self,
+        text: Iterable[str],
+        model_name: str | None = ...,
+        *,
+        dimensions: int | None = ...,
+        label: str | None = ...,
+        deadline: float | None = ...,
+        max_retries: int | None = ...,
     ) -> Embeddings: ...
     def embed(
-        self, text: str | Iterable[str], model_name: str | None = None, *, dimensions: int | None = None
+        self,
+        text: str | Iterable[str],
+        model_name: str | None = None,
+        *,
+        dimensions: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+        max_retries: int | None = None,
     ) -> Embedding | Embeddings:
         """The vector of a text (a list of float), or the vectors of several, in order.
+
+        Args:
+            text: a text, or several.
+            model_name: model id or ``provider:model``; None: the client's `embed_model`, else the provider's own.
+            dimensions: shorter vectors, where the model can.
+            label, deadline, max_retries: as for `chat`.
 
         Raises:
             UnsupportedOptionError: the provider has no embeddings and no `embed_model` was configured.
@@ -514,19 +545,23 @@ class UnifiedLLM:
         texts = embed_texts(text)
         if not texts:
             return Embeddings([])
+        settings = self.config.merge(label=label, deadline=deadline, max_retries=max_retries)
         provider, target = self._router.embed_target(model_name)
-        request = EmbedRequest(target.model or "", texts, dimensions, self.config)
-        info = self._info("embed", target, self.config, request)
+        request = EmbedRequest(target.model or "", texts, dimensions, settings)
+        info = self._info("embed", target, settings, request)
 
         def ask(step: Send) -> Embeddings:
             with self._flow.admission.admitted(step, request) as place:
-                vectors = provider.embed(replace(request, config=self._bounded(step, request.config)))
+                started = time.perf_counter()
+                vectors = provider.embed(replace(request, config=self._bounded(step, settings)))
+                vectors.latency = time.perf_counter() - started
                 place.used(vectors.usage)
                 return vectors
 
         try:
             self._flow.hooks.call("before_call", info)
-            vectors = self._priced(self._flow.run([target], info, ask).value, provider, target)
+            answer = self._flow.run([target], info, ask, **_retry_of(settings))
+            vectors = self._priced(answer.value, provider, target)
             self._flow.hooks.call("on_response", info, vectors)
         finally:
             self._flow.hooks.call("on_end", info)
@@ -534,32 +569,57 @@ class UnifiedLLM:
 
     @overload
     async def embed_async(  # type: ignore[overload-overlap]  # as above
-        self, text: str, model_name: str | None = ..., *, dimensions: int | None = ...
+        self,
+        text: str,
+        model_name: str | None = ...,
+        *,
+        dimensions: int | None = ...,
+        label: str | None = ...,
+        deadline: float | None = ...,
+        max_retries: int | None = ...,
     ) -> Embedding: ...
     @overload
     async def embed_async(
-        self, text: Iterable[str], model_name: str | None = ..., *, dimensions: int | None = ...
+        self,
+        text: Iterable[str],
+        model_name: str | None = ...,
+        *,
+        dimensions: int | None = ...,
+        label: str | None = ...,
+        deadline: float | None = ...,
+        max_retries: int | None = ...,
     ) -> Embeddings: ...
     async def embed_async(
-        self, text: str | Iterable[str], model_name: str | None = None, *, dimensions: int | None = None
+        self,
+        text: str | Iterable[str],
+        model_name: str | None = None,
+        *,
+        dimensions: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+        max_retries: int | None = None,
     ) -> Embedding | Embeddings:
         """`embed`, without blocking the event loop."""
         texts = embed_texts(text)
         if not texts:
             return Embeddings([])
+        settings = self.config.merge(label=label, deadline=deadline, max_retries=max_retries)
         provider, target = await self._router.embed_target_async(model_name)
-        request = EmbedRequest(target.model or "", texts, dimensions, self.config)
-        info = self._info("embed", target, self.config, request)
+        request = EmbedRequest(target.model or "", texts, dimensions, settings)
+        info = self._info("embed", target, settings, request)
 
         async def ask(step: Send) -> Embeddings:
             async with self._flow.admission.admitted(step, request) as place:
-                vectors = await provider.embed_async(replace(request, config=self._bounded(step, request.config)))
+                started = time.perf_counter()
+                vectors = await provider.embed_async(replace(request, config=self._bounded(step, settings)))
+                vectors.latency = time.perf_counter() - started
                 place.used(vectors.usage)
                 return vectors
 
         try:
             await self._flow.hooks.call_async("before_call", info)
-            vectors = self._priced((await self._flow.run_async([target], info, ask)).value, provider, target)
+            answer = await self._flow.run_async([target], info, ask, **_retry_of(settings))
+            vectors = self._priced(answer.value, provider, target)
             await self._flow.hooks.call_async("on_response", info, vectors)
         finally:
             await self._flow.hooks.call_async("on_end", info)

@@ -339,10 +339,10 @@ class Embeddings(Sequence[Embedding]):
     """Vectors in the order of the texts, kept as packed float32 until one is looked at.
 
     ``embeddings[i]`` is an `Embedding` (a list of float); `tolist` gives plain lists, `to_numpy` one float32 matrix
-    of shape (texts, dimensions) without a copy per number.
+    of shape (texts, dimensions) without a copy per number. `latency` is in seconds, or None.
     """
 
-    __slots__ = ("_cost", "adjustments", "model", "provider", "request_id", "usage", "vectors")
+    __slots__ = ("_cost", "adjustments", "latency", "model", "provider", "request_id", "usage", "vectors")
 
     def __init__(
         self,
@@ -360,6 +360,7 @@ class Embeddings(Sequence[Embedding]):
         self.usage = usage or Usage()
         self.adjustments = adjustments
         self.request_id = request_id
+        self.latency: float | None = None
         self._cost: float | Callable[[], float | None] | None = None
 
     @property
@@ -373,6 +374,9 @@ class Embeddings(Sequence[Embedding]):
     def unlooked_cost(self) -> float | Callable[[], float | None] | None:
         """The cost, or what finds it: for those who count calls without waiting for a price list."""
         return self._cost
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:  # pickle and copy: what finds the cost holds the client
+        return None, {name: getattr(self, name) for name in self.__slots__} | {"_cost": self.cost}
 
     def priced(self, cost: float | Callable[[], float | None] | None) -> Embeddings:
         """Set the cost, unless it is known already. Returns self."""

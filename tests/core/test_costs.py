@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 from testkit import responses_wire
 from testkit.openai_wire import collect
 from testkit.responses_double import message
-from testkit.wire_server import WireServer, json_reply, sse
+from testkit.wire_server import HANG, WireServer, json_reply, sse
 from unified_llm import (
+    APITimeoutError,
     Budget,
     BudgetExceeded,
     InvalidRequestError,
+    ModelConfig,
     Price,
     PriceTable,
     StreamInterruptedError,
@@ -233,6 +236,45 @@ def test_what_runs_here_costs_nothing_and_a_cost_survives_pickling() -> None:
     assert llm.chat("x").cost == 0
     assert llm.embed(["a"]).cost == 0
     assert pickle.loads(pickle.dumps(priced(Reply("hi", usage=USAGE)).chat("x"))).cost == pytest.approx(0.002)
+
+
+async def test_embeddings_have_the_options_of_chats_and_a_whole_record() -> None:
+    records: list[UsageRecord] = []
+    llm = priced(embed_script=None, on_usage=records.append)
+    llm.embed(["one two"], "m", label="a")
+    await llm.embed_async("one two", "m", label="b")
+    assert [(r.operation, r.label) for r in records] == [("embed", "a"), ("embed", "b")]
+    for record in records:
+        assert record.latency is not None
+        assert record.usage.total_tokens == record.usage.input_tokens
+        assert record.cost is not None
+        assert record.cost > 0
+
+
+async def test_retries_and_the_deadline_hold_for_embeddings() -> None:
+    good = json_reply({"data": [{"index": 0, "embedding": [1.0, 2.0]}], "usage": {"prompt_tokens": 3}})
+    bad = json_reply({"error": {"message": "busy"}}, 503, {"retry-after": "0.01"})
+    with WireServer(bad, good, bad, good, bad, bad, [HANG]) as server:
+        url = server.url + "/v1"
+        async with UnifiedLLM(base_url=url, embed_model="m", config=ModelConfig(max_retries=1)) as llm:
+            assert llm.embed(["x"]).tolist() == [[1.0, 2.0]]
+            assert (await llm.embed_async(["x"], max_retries=2)).tolist() == [[1.0, 2.0]]
+            with pytest.raises(UnifiedLLMError):
+                llm.embed(["x"], max_retries=0)
+            assert len(server.requests) == 5
+            with pytest.raises(UnifiedLLMError):
+                await llm.embed_async(["x"], max_retries=0)
+            with pytest.raises(APITimeoutError):
+                await llm.embed_async(["x"], deadline=0.2)
+
+
+def test_embeddings_survive_pickling_and_copying() -> None:
+    vectors = priced().embed(["one two", "three"], "m")
+    for copied in (pickle.loads(pickle.dumps(vectors)), copy.deepcopy(vectors), copy.copy(vectors)):
+        assert copied == vectors
+        assert (copied.usage, copied.model, copied.latency) == (vectors.usage, vectors.model, vectors.latency)
+        assert copied.cost == vectors.cost
+    assert vectors.cost is not None
 
 
 def test_an_unknown_price_is_counted_as_unpriced() -> None:

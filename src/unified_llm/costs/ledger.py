@@ -134,7 +134,7 @@ class Ledger:
             response.cost,
         )
         if not isinstance(response, ChatResponse):
-            return replace(record, request_id=response.request_id)
+            return replace(record, request_id=response.request_id, latency=response.latency)
         return replace(
             record,
             latency=response.latency,
