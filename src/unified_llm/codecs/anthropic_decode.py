@@ -131,8 +131,9 @@ def _citations(raw: dict[str, Any]) -> tuple[Any, ...]:
 
 def _tool_call(raw: dict[str, Any], arguments: str | None, native: Native) -> ToolCall:
     # Only an object may go back as `input`: broken JSON (an answer cut by max_tokens) is rebuilt from the text.
-    replayable = isinstance(raw.get("input"), dict) and bool(raw.get("id"))
-    return ToolCall(raw["name"], _arguments(raw, arguments), raw.get("id"), native=native if replayable else None)
+    replayable = isinstance(raw.get("input"), dict) and bool(text_of(raw.get("id")))
+    name, known = text_of(raw.get("name")), text_of(raw.get("id"))
+    return ToolCall(name or "", _arguments(raw, arguments), known, native=native if replayable else None)
 
 
 def _arguments(raw: dict[str, Any], streamed: str | None) -> str:

@@ -19,7 +19,19 @@ from unified_llm.codecs.retry_after import retry_after, retry_delay_in_body
 from unified_llm.errors import APIError, RateLimitError, ResponseError, UnifiedLLMError, redact
 from unified_llm.wire import request_id_of
 
-__all__ = ["error_from_body", "error_from_reply", "has_error", "request_id_of", "unusable_body"]
+__all__ = [
+    "SHAPE_ERRORS",
+    "error_from_body",
+    "error_from_reply",
+    "has_error",
+    "request_id_of",
+    "unexpected_shape",
+    "unusable_body",
+]
+
+# What reading a field of another kind than the dialect says may raise. `UnifiedLLMError`s can be ValueErrors, too.
+SHAPE_ERRORS = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+
 
 _LONGEST_TEXT = 2000
 _MESSAGE_KEYS = ("message", "error_description", "msg", "detail", "error", "Message", "title", "reason")
@@ -94,6 +106,20 @@ def unusable_body(
         request_id=request_id_of(headers),
         body=redact(text[:_LONGEST_TEXT], *secrets),
     )
+
+
+def unexpected_shape(cause: Exception, **details: Any) -> ResponseError:
+    """The `ResponseError` (not raised) for an answer with a field of another kind than the dialect says.
+
+    It has `cause`, so that a mistake of our own can be told from one of the server. `details` are fields of the error.
+    """
+    error = ResponseError(
+        f"the answer has an unexpected shape ({type(cause).__name__} while it was read)",
+        hint="the server, or a proxy before it, does not keep to this dialect: see .body; another provider may answer",
+        **details,
+    )
+    error.__cause__ = cause
+    return error
 
 
 def _error(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
+from unified_llm.codecs.errors import SHAPE_ERRORS, unexpected_shape
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.stream import StreamEvent
 
@@ -21,12 +22,15 @@ class EventDecoder(ABC):
 
         Raises:
             UnifiedLLMError: while iterating, after the events before it: the server sent an error or nonsense.
+            ResponseError: the same way: a field of another kind than the dialect says.
         """
         events: list[StreamEvent] = []
         try:
             self._read(chunk, events)
         except UnifiedLLMError as exc:
             return then_raise(events, exc)
+        except SHAPE_ERRORS as exc:
+            return then_raise(events, unexpected_shape(exc))
         return events
 
     def close(self) -> Iterable[StreamEvent]:
@@ -41,6 +45,8 @@ class EventDecoder(ABC):
             self._end(events)
         except UnifiedLLMError as exc:
             return then_raise(events, exc)
+        except SHAPE_ERRORS as exc:
+            return then_raise(events, unexpected_shape(exc))
         return events
 
     @abstractmethod

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unified_llm import _json
-from unified_llm.codecs.openai_reading import arguments_text, call_extras, known_call_ids, tool_call
+from unified_llm.codecs.openai_reading import arguments_text, call_extras, known_call_ids, tool_call, word
 from unified_llm.messages import ToolCall, new_id
 from unified_llm.requests import ChatRequest
 from unified_llm.stream import StreamEvent, ToolCallDelta, ToolCallStart
@@ -66,8 +66,8 @@ class CallAssembler:
     def add(self, raw: Mapping[str, Any], next_part: int, events: list[StreamEvent]) -> bool:
         """Take one piece; the events it causes are appended. True when it began a call, as part `next_part`."""
         function = raw.get("function") or raw.get("custom") or {}
-        name = function.get("name") or ""
-        wire_id = raw.get("id") or None
+        name = word(function.get("name")) or ""
+        wire_id = word(raw.get("id"))
         arguments = arguments_text(function.get("arguments", function.get("input")))
         slot = self._find(raw.get("index"), wire_id, name, arguments)
         began = slot is None

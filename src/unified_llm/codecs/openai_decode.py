@@ -11,6 +11,7 @@ from unified_llm.codecs.errors import error_from_body, has_error, request_id_of,
 from unified_llm.codecs.openai_draft import DIALECT
 from unified_llm.codecs.openai_reading import (
     arguments_text,
+    as_list,
     call_extras,
     content_pieces,
     finish_reason,
@@ -22,6 +23,7 @@ from unified_llm.codecs.openai_reading import (
     read_usage,
     reasoning_text,
     tool_call,
+    word,
 )
 from unified_llm.codecs.think_tags import split_think_tags
 from unified_llm.errors import ResponseError
@@ -96,8 +98,8 @@ def _response(
     request: ChatRequest,
     context: CodecContext,
 ) -> ChatResponse:
-    model = value.get("model") or None
-    native = choice.get("finish_reason") or None
+    model = word(value.get("model"))
+    native = str(choice["finish_reason"]) if choice.get("finish_reason") else None
     refused = bool(message.get("refusal"))
     raw_calls = _raw_calls(message)
     reason = finish_reason(native, choice, calls=bool(raw_calls), refused=refused)
@@ -114,7 +116,7 @@ def _response(
         native_finish_reason=native,
         usage=read_usage(value) or Usage(),
         request_id=request_id_of(reply.headers),
-        response_id=value.get("id"),
+        response_id=word(value.get("id")),
         response_format=request.response_format,
         raw=value,
         headers=reply.headers,
@@ -137,7 +139,7 @@ def _text_parts(message: Mapping[str, Any], context: CodecContext) -> list[Part]
         parts.append(Text(str(message["refusal"])))
     citations = message.get("annotations")
     if citations and isinstance(citations, list) and parts and isinstance(parts[-1], Text):
-        parts[-1] = Text(parts[-1].text, tuple(citations))
+        parts[-1] = Text(parts[-1].text, tuple(c for c in citations if isinstance(c, dict)))
     return parts
 
 
@@ -161,9 +163,9 @@ def _calls(
         function = raw.get("function") or raw.get("custom") or {}
         calls.append(
             tool_call(
-                str(function.get("name") or ""),
+                word(function.get("name")) or "",
                 arguments_text(function.get("arguments", function.get("input"))),
-                raw.get("id"),
+                word(raw.get("id")),
                 taken=taken,
                 extras=call_extras(raw),
                 provider=context.provider,
@@ -176,7 +178,7 @@ def _calls(
 
 def _more_parts(message: Mapping[str, Any], context: CodecContext, model: str | None) -> list[Part]:
     """Pictures, sound, and fields that must go back unchanged."""
-    parts: list[Part] = [image for raw in message.get("images") or () if (image := read_image(raw)) is not None]
+    parts: list[Part] = [image for raw in as_list(message.get("images")) if (image := read_image(raw)) is not None]
     sound, transcript = read_audio(message.get("audio"))
     if transcript and not message.get("content"):
         parts.append(Text(transcript))

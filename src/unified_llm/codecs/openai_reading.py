@@ -16,6 +16,8 @@ from unified_llm.responses import FinishReason, Usage
 
 __all__ = [
     "arguments_text",
+    "as_dict",
+    "as_list",
     "call_extras",
     "content_pieces",
     "details_text",
@@ -29,6 +31,7 @@ __all__ = [
     "read_usage",
     "reasoning_text",
     "tool_call",
+    "word",
 ]
 
 _FINISH: dict[str, FinishReason] = {
@@ -55,6 +58,26 @@ _FINISH: dict[str, FinishReason] = {
 }
 _ENDED = (FinishReason.STOP, FinishReason.STOP_SEQUENCE, FinishReason.TOOL_CALLS, None)
 _CALL_FIELDS = frozenset({"id", "index", "type", "function"})
+
+
+# -- fields of another kind than documented ---------------------------------------------------------------------------
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """`value` if it is an object, else an empty one: for fields that only add to an answer."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """`value` if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def word(value: Any) -> str | None:
+    """A name or an id: a text, or a number as text. None for what is neither, and for an empty one."""
+    if isinstance(value, str):
+        return value or None
+    return str(value) if type(value) is int else None
 
 
 def finish_reason(native: str | None, choice: Mapping[str, Any], *, calls: bool, refused: bool) -> FinishReason | None:
@@ -86,7 +109,7 @@ def read_usage(value: Mapping[str, Any], tier: Any = None) -> Usage | None:
     The tier that served the request decides its price, and stands beside the usage: it is put into ``native``. `tier`
     is the one that an earlier chunk told.
     """
-    usage = value.get("usage") or (value.get("x_groq") or {}).get("usage")
+    usage = value.get("usage") or as_dict(value.get("x_groq")).get("usage")
     timings = value.get("timings")
     if isinstance(usage, dict):
         tier = value.get("service_tier") or tier
@@ -102,8 +125,8 @@ def read_usage(value: Mapping[str, Any], tier: Any = None) -> Usage | None:
 
 
 def _usage(usage: dict[str, Any], timings: Any) -> Usage:
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
+    prompt = as_dict(usage.get("prompt_tokens_details"))
+    completion = as_dict(usage.get("completion_tokens_details"))
     given, taken = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     reasoning = _first(completion.get("reasoning_tokens"), usage.get("reasoning_tokens"))
     total = _count(usage.get("total_tokens"))
@@ -166,19 +189,27 @@ def merge_details(known: list[dict[str, Any]], details: Any) -> None:
 
 
 def content_pieces(content: Any) -> list[tuple[str, str]]:
-    """(``thinking`` or ``text``, text) of content given as a list of parts (Mistral)."""
+    """(``thinking`` or ``text``, text) of content given as a list of parts (Mistral), or as one of them.
+
+    Raises:
+        TypeError: it is something else, so that an answer would be lost.
+    """
+    if isinstance(content, dict) and isinstance(content.get("text", content.get("thinking")), (str, list)):
+        content = [content]
+    if not isinstance(content, list | None):
+        raise TypeError(f"content is {type(content).__name__}")
     pieces: list[tuple[str, str]] = []
-    for part in content if isinstance(content, list) else ():
+    for part in content or ():
         if isinstance(part, str):
             pieces.append(("text", part))
         elif isinstance(part, dict) and part.get("type") == "thinking":
-            pieces += (("thinking", text) for _, text in content_pieces(_as_list(part.get("thinking"))))
+            pieces += (("thinking", text) for _, text in content_pieces(_in_list(part.get("thinking"))))
         elif isinstance(part, dict) and isinstance(part.get("text"), str):
             pieces.append(("text", part["text"]))
     return [p for p in pieces if p[1]]
 
 
-def _as_list(value: Any) -> list[Any]:
+def _in_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -189,12 +220,15 @@ def message_extra(name: str, value: Any, provider: str, model: str | None) -> Op
 
 def read_image(image: Any) -> Image | None:
     """An image that the model made (OpenRouter's ``images``), or None when it is not readable."""
-    url = (image.get("image_url") or {}).get("url") if isinstance(image, dict) else None
+    url = as_dict(as_dict(image).get("image_url")).get("url")
     if not isinstance(url, str):
         return None
     if not url.startswith("data:"):
         return Image(url=url)
-    data, media_type = split_data_url(url)
+    try:
+        data, media_type = split_data_url(url)
+    except ValueError:
+        return None
     return Image(data=data, media_type=media_type)
 
 
@@ -202,12 +236,12 @@ def read_audio(audio: Any) -> tuple[Audio | None, str]:
     """Spoken output and its transcript."""
     if not isinstance(audio, dict):
         return None, ""
-    transcript = audio.get("transcript") or ""
+    transcript = word(audio.get("transcript")) or ""
     try:
         data = base64.b64decode(audio.get("data") or "")
-    except (binascii.Error, ValueError):
+    except (binascii.Error, TypeError, ValueError):
         return None, transcript
-    return (Audio(data=data, file_id=audio.get("id")) if data else None), transcript
+    return (Audio(data=data, file_id=word(audio.get("id"))) if data else None), transcript
 
 
 # -- tool calls -------------------------------------------------------------------------------------------------------

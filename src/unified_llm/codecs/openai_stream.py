@@ -15,6 +15,7 @@ from unified_llm.codecs.openai_body import BodySniffer
 from unified_llm.codecs.openai_calls import CallAssembler
 from unified_llm.codecs.openai_parts import PartWriter
 from unified_llm.codecs.openai_reading import (
+    as_list,
     content_pieces,
     finish_reason,
     is_complete,
@@ -24,6 +25,7 @@ from unified_llm.codecs.openai_reading import (
     read_image,
     read_usage,
     reasoning_text,
+    word,
 )
 from unified_llm.errors import ResponseError, StreamInterruptedError
 from unified_llm.messages import Part
@@ -223,9 +225,9 @@ class OpenAIStreamDecoder(EventDecoder):
 
     def _start(self, value: Mapping[str, Any], events: list[StreamEvent]) -> None:
         self._started = True
-        self._model = value.get("model") or None
+        self._model = word(value.get("model"))
         self._tier = value.get("service_tier")
-        events.append(StreamStart(self._model, value.get("id") or None, request_id_of(self._headers)))
+        events.append(StreamStart(self._model, word(value.get("id")), request_id_of(self._headers)))
 
     def _take_usage(self, value: dict[str, Any], events: list[StreamEvent], *, tell: bool) -> None:
         """Keep the usage; tell it at once when it comes alone, else at the end: some repeat it on each piece."""
@@ -249,7 +251,7 @@ class OpenAIStreamDecoder(EventDecoder):
         content = delta.get("content")
         if content and isinstance(content, str):
             writer.say_content(content, events)
-        elif content:
+        elif content is not None and content != "":
             for kind, text in content_pieces(content):
                 writer.say(kind, text, events)
         if delta.get("refusal"):
@@ -273,11 +275,11 @@ class OpenAIStreamDecoder(EventDecoder):
 
     def _take_more(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
         """Citations, pictures, sound, and what must go back unchanged."""
-        for citation in delta.get("annotations") or ():
+        for citation in as_list(delta.get("annotations")):
             if isinstance(citation, dict):
                 self._writer.cite(citation)
                 events.append(CitationDelta(citation, self._writer.part))
-        self._media += [image for raw in delta.get("images") or () if (image := read_image(raw)) is not None]
+        self._media += [image for raw in as_list(delta.get("images")) if (image := read_image(raw)) is not None]
         if "audio" in delta:
             sound, transcript = read_audio(delta["audio"])
             if transcript:

@@ -8,7 +8,7 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
-from unified_llm.codecs.openai_reading import known_call_ids
+from unified_llm.codecs.openai_reading import known_call_ids, word
 from unified_llm.codecs.responses_draft import DIALECT
 from unified_llm.codecs.responses_reading import ItemReader, finish_of, hit_the_limit, usage_of, withheld
 from unified_llm.errors import UnifiedLLMError
@@ -65,7 +65,7 @@ def _unusable(reply: WireReply, context: CodecContext, why: str, secrets: Sequen
 
 def _response(value: Mapping[str, Any], reply: WireReply, request: ChatRequest, context: CodecContext) -> ChatResponse:
     items = output_items(value)
-    model = value.get("model") or None
+    model = word(value.get("model"))
     usage = usage_of(value)
     reason, native = finish_of(value, items)
     if reason is FinishReason.STOP and hit_the_limit(usage, request, context):
@@ -82,7 +82,7 @@ def _response(value: Mapping[str, Any], reply: WireReply, request: ChatRequest, 
         usage=usage,
         adjustments=withheld(value),
         request_id=request_id_of(reply.headers),
-        response_id=value.get("id"),
+        response_id=word(value.get("id")),
         response_format=request.response_format,
         raw=value,
         headers=reply.headers,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.openai_reading import arguments_text
+from unified_llm.codecs.openai_reading import arguments_text, as_dict, word
 from unified_llm.codecs.responses_draft import DIALECT
 from unified_llm.messages import Image, Native, Opaque, Part, Text, Thinking, ToolCall, new_id
 from unified_llm.requests import ChatRequest
@@ -70,7 +70,7 @@ class ItemReader:
         arguments = arguments_text(item.get("arguments", item.get("input")))
         if cut and not arguments.strip():
             arguments = "{"  # must not look like a call that needs no arguments
-        known = item.get("call_id") or item.get("id")
+        known = word(item.get("call_id")) or word(item.get("id"))
         return ToolCall(str(item.get("name") or ""), arguments, call_id or self.unique_id(known), native=native)
 
 
@@ -79,6 +79,8 @@ def message_text(item: Mapping[str, Any]) -> str:
     content = item.get("content")
     if isinstance(content, str):
         return content
+    if not isinstance(content, list | None):
+        raise TypeError(f"content is {type(content).__name__}")
     return "".join(str(p.get("text") or p.get("refusal") or "") for p in _dicts(content))
 
 
@@ -98,7 +100,7 @@ def reasoning_text(item: Mapping[str, Any]) -> str:
 def _image(item: Mapping[str, Any], native: Native) -> Image | None:
     try:
         data = base64.b64decode(item.get("result") or "")
-    except (binascii.Error, ValueError):
+    except (binascii.Error, TypeError, ValueError):
         return None
     return Image(data=data, media_type=f"image/{item.get('output_format') or 'png'}", native=native) if data else None
 
@@ -111,9 +113,9 @@ def finish_of(
     response: Mapping[str, Any], items: Sequence[Mapping[str, Any]]
 ) -> tuple[FinishReason | None, str | None]:
     """Why generation ended, in our vocabulary and in the server's own word."""
-    status: str | None = response.get("status")
+    status: str | None = word(response.get("status"))
     if status == "incomplete":
-        why = str((response.get("incomplete_details") or {}).get("reason") or status)
+        why = str(as_dict(response.get("incomplete_details")).get("reason") or status)
         return _INCOMPLETE.get(why, FinishReason.OTHER), why
     if status in (None, "completed"):
         if any(i.get("type") in ("function_call", "custom_tool_call") for i in items):
@@ -137,8 +139,8 @@ def usage_of(response: Mapping[str, Any]) -> Usage:
     usage = response.get("usage")
     if not isinstance(usage, dict):
         return Usage()
-    given = usage.get("input_tokens_details") or {}
-    taken = usage.get("output_tokens_details") or {}
+    given = as_dict(usage.get("input_tokens_details"))
+    taken = as_dict(usage.get("output_tokens_details"))
     tier = response.get("service_tier")
     return Usage(
         _count(usage.get("input_tokens")),

@@ -16,7 +16,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
 from unified_llm.codecs.event_decoder import EventDecoder
 from unified_llm.codecs.openai_body import BodySniffer
-from unified_llm.codecs.openai_reading import known_call_ids
+from unified_llm.codecs.openai_reading import as_dict, known_call_ids, word
 from unified_llm.codecs.responses_decode import decode_response, failure, output_items
 from unified_llm.codecs.responses_items import CALLS, OpenItem, tell_whole
 from unified_llm.codecs.responses_reading import ItemReader, finish_of, hit_the_limit, usage_of, withheld
@@ -143,15 +143,15 @@ class ResponsesStreamDecoder(EventDecoder):
             return
         self._started = True
         response = value.get("response") or {}
-        model = response.get("model") or None
+        model = word(response.get("model"))
         self._reader = ItemReader(self._context.provider, model, known_call_ids(self._request))
-        events.append(StreamStart(model, response.get("id"), request_id_of(self._headers)))
+        events.append(StreamStart(model, word(response.get("id")), request_id_of(self._headers)))
 
     def _item(self, value: Mapping[str, Any], kind: str) -> OpenItem:
         """The item that an event is about; one that was never announced begins with its first event."""
         key = value.get("output_index")
         if key is None:
-            key = value.get("item_id") or (value.get("item") or {}).get("id")
+            key = word(value.get("item_id")) or word(as_dict(value.get("item")).get("id"))
         item = self._items.get(key)
         if item is None:
             item = self._items[key] = OpenItem(len(self._items), kind)
@@ -164,7 +164,7 @@ class ResponsesStreamDecoder(EventDecoder):
             self._open_call(item, raw, events)
 
     def _open_call(self, item: OpenItem, raw: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        item.call_id = self._reader.unique_id(raw.get("call_id") or raw.get("id"))
+        item.call_id = self._reader.unique_id(word(raw.get("call_id")) or word(raw.get("id")))
         item.name = str(raw.get("name") or "")
         events.append(ToolCallStart(item.call_id, item.name, item.index))
 

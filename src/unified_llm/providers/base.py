@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec, StreamDecoder
-from unified_llm.codecs.errors import request_id_of
+from unified_llm.codecs.errors import SHAPE_ERRORS, request_id_of, unexpected_shape
+from unified_llm.codecs.event_decoder import then_raise
 from unified_llm.drivers.base import Driver
 from unified_llm.errors import (
     APITimeoutError,
     InvalidRequestError,
+    ResponseError,
     StreamInterruptedError,
     UnifiedLLMError,
     UnsupportedOptionError,
@@ -193,7 +195,12 @@ class WireProvider(LLMProvider):
 
     def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
         self._check(reply)
-        response = self.codec_for(request).decode(reply, request, self.context)
+        try:
+            response = self.codec_for(request).decode(reply, request, self.context)
+        except UnifiedLLMError:
+            raise
+        except SHAPE_ERRORS as exc:
+            raise self._misshapen(exc, reply) from exc
         details = response._d
         details.latency = time.perf_counter() - started
         details.cost = self.cost_per_call if details.cost is None else details.cost
@@ -203,6 +210,17 @@ class WireProvider(LLMProvider):
     def _check(self, reply: WireReply) -> None:
         if not 200 <= reply.status < 300:
             raise self.chat_codec.error(reply.status, reply.headers, reply.body, self.context)
+
+    def _misshapen(self, exc: Exception, reply: WireReply) -> ResponseError:
+        """The error (not raised) of a success whose fields are not what the codec can read."""
+        masked = self.chat_codec.error(reply.status, reply.headers, reply.body, self.context)
+        return unexpected_shape(
+            exc,
+            provider=self.context.provider,
+            status=reply.status if self.speaks_http else None,
+            request_id=request_id_of(reply.headers),
+            body=masked.body,
+        )
 
     # -- stream -------------------------------------------------------------------------------------------------
 
@@ -218,20 +236,18 @@ class WireProvider(LLMProvider):
                 broken: StreamInterruptedError | None = None
                 try:
                     for chunk in reply:
-                        for event in decoder.feed(chunk):
-                            run.add(event)
+                        for event in run.read(decoder.feed, chunk):
                             yield event
                         run.in_time()
                 except StreamInterruptedError as exc:
                     broken = exc
-                for event in _last_events(decoder, broken):
-                    run.add(event)
+                for event in run.read(_last_events, decoder, broken):
                     yield event
+                response = run.whole()
         except UnifiedLLMError as exc:
             if (late := run.tell(exc)) is not None:
                 raise late from exc
             raise
-        response = run.response()
         yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
@@ -246,20 +262,18 @@ class WireProvider(LLMProvider):
                 broken: StreamInterruptedError | None = None
                 try:
                     async for chunk in reply:
-                        for event in decoder.feed(chunk):
-                            run.add(event)
+                        for event in run.read(decoder.feed, chunk):
                             yield event
                         run.in_time()
                 except StreamInterruptedError as exc:
                     broken = exc
-                for event in _last_events(decoder, broken):
-                    run.add(event)
+                for event in run.read(_last_events, decoder, broken):
                     yield event
+                response = run.whole()
         except UnifiedLLMError as exc:
             if (late := run.tell(exc)) is not None:
                 raise late from exc
             raise
-        response = run.response()
         yield StreamEnd(await driver.keep_async(response) if isinstance(driver, CachedCall) else response)
 
     # -- embeddings and models ----------------------------------------------------------------------------------
@@ -272,7 +286,7 @@ class WireProvider(LLMProvider):
             for call in self.embed_codec.encode(request, self.context):
                 replies.append(self.driver.send(call))
                 self._check(replies[-1])
-            return self.embed_codec.decode(replies, request, self.context)
+            return self._embedded(self.embed_codec, replies, request)
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
@@ -285,10 +299,18 @@ class WireProvider(LLMProvider):
             for call in self.embed_codec.encode(request, self.context):
                 replies.append(await self.driver.send_async(call))
                 self._check(replies[-1])
-            return self.embed_codec.decode(replies, request, self.context)
+            return self._embedded(self.embed_codec, replies, request)
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
+
+    def _embedded(self, codec: EmbedCodec, replies: list[WireReply], request: EmbedRequest) -> Embeddings:
+        try:
+            return codec.decode(replies, request, self.context)
+        except UnifiedLLMError:
+            raise
+        except SHAPE_ERRORS as exc:
+            raise (self._misshapen(exc, replies[-1]) if replies else exc) from exc
 
     def list_models(self) -> list[ModelInfo]:
         if self.models_codec is None:
@@ -299,8 +321,8 @@ class WireProvider(LLMProvider):
             while call is not None:
                 reply = self.driver.send(call)
                 self._check(reply)
-                models += self.models_codec.decode(reply, self.context)
-                call = self.models_codec.next_call(reply, self.context)
+                found, call = self._listed(self.models_codec, reply)
+                models += found
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider)
             raise
@@ -315,12 +337,21 @@ class WireProvider(LLMProvider):
             while call is not None:
                 reply = await self.driver.send_async(call)
                 self._check(reply)
-                models += self.models_codec.decode(reply, self.context)
-                call = self.models_codec.next_call(reply, self.context)
+                found, call = self._listed(self.models_codec, reply)
+                models += found
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider)
             raise
         return models
+
+    def _listed(self, codec: ModelsCodec, reply: WireReply) -> tuple[list[ModelInfo], WireCall | None]:
+        """The models of one page, and the call for the next one."""
+        try:
+            return codec.decode(reply, self.context), codec.next_call(reply, self.context)
+        except UnifiedLLMError:
+            raise
+        except SHAPE_ERRORS as exc:
+            raise self._misshapen(exc, reply) from exc
 
     def close(self) -> None:
         self.driver.close()
@@ -384,6 +415,28 @@ class _StreamRun:
             self.first = time.perf_counter() - self.started
         self.accumulator.add(event)
 
+    def read(self, source: Callable[..., Iterable[StreamEvent]], *arguments: Any) -> Iterable[StreamEvent]:
+        """The events of ``source(*arguments)``, kept. An error is raised while iterating, after the events before."""
+        events: list[StreamEvent] = []
+        try:
+            for event in source(*arguments):
+                self.add(event)
+                events.append(event)
+        except UnifiedLLMError as exc:
+            return then_raise(events, exc)
+        except SHAPE_ERRORS as exc:
+            return then_raise(events, unexpected_shape(exc))
+        return events
+
+    def whole(self) -> ChatResponse:
+        """The response at the end of the stream. Raises `ResponseError` for events that do not fit together."""
+        try:
+            return self.response()
+        except UnifiedLLMError:
+            raise
+        except SHAPE_ERRORS as exc:
+            raise unexpected_shape(exc) from exc
+
     def response(self, **details: Any) -> ChatResponse:
         provider = self._provider
         return self.accumulator.response(
@@ -426,6 +479,9 @@ class _StreamRun:
         return late
 
     def partial(self) -> ChatResponse | None:
-        if not self.accumulator.parts():
+        try:
+            if not self.accumulator.parts():
+                return None
+            return self.response(finish_reason=FinishReason.ERROR)
+        except SHAPE_ERRORS:  # events that do not fit together are the failure itself: no answer can be made of them
             return None
-        return self.response(finish_reason=FinishReason.ERROR)
