@@ -9,11 +9,16 @@ from unified_llm.costs import PriceTable
 from unified_llm.errors import ConfigurationError
 from unified_llm.flow.hooks import Hooks
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy
+from unified_llm.policy.numbers import number_problem
 
 __all__ = ["check_arguments", "checked_hooks"]
 
 _HOOKS = tuple(name for name in vars(Hooks) if not name.startswith("_"))
-_NUMBERS = ("timeout", "deadline", "max_retries")
+_NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
+    "timeout": ({"above": 0}, "seconds without progress"),
+    "deadline": ({}, "seconds for a whole call"),  # `RetryPolicy` knows the ranges of these two
+    "max_retries": ({"whole": True}, "how often a call is tried again; 0: never"),
+}
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "base_url": (str, "a text such as 'http://127.0.0.1:8080/v1'"),
     "embed_model": (str, "a text such as 'local:'"),
@@ -33,14 +38,21 @@ def check_arguments(given: Mapping[str, Any]) -> None:
             continue
         if name in _KINDS and not isinstance(value, _KINDS[name][0]):
             raise _wrong(name, value, _KINDS[name][1])
-        if name in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise _wrong(name, value, "a number")
+        if name in _NUMBERS:
+            _check_number(name, value)
     _check_limits(given.get("limits") or {})
     _check_deployments(given.get("deployments") or {})
     if given.get("on_usage") is not None and not callable(given["on_usage"]):
         raise _wrong("on_usage", given["on_usage"], "a function of one UsageRecord")
     if given.get("cache") is not None and not hasattr(given["cache"], "get"):
         raise _wrong("cache", given["cache"], "MemoryCache(), SQLiteCache(path), or an object with their methods")
+
+
+def _check_number(name: str, value: object) -> None:
+    wanted, what = _NUMBERS[name]
+    problem = number_problem(value, **wanted)
+    if problem is not None:
+        raise ConfigurationError(f"{name} must be {problem}, and is {value!r}", hint=f"{name} is {what}")
 
 
 def _check_limits(limits: Mapping[str, Any]) -> None:

@@ -8,12 +8,15 @@ import pytest
 
 from testkit.wire_server import WireServer, json_reply
 from unified_llm import (
+    BreakerSettings,
     ConfigurationError,
     File,
     Image,
     InvalidMessageError,
     InvalidRequestError,
+    Limits,
     Message,
+    RetryPolicy,
     StructuredOutputError,
     Tool,
     ToolCall,
@@ -157,3 +160,57 @@ def test_a_client_is_not_made_of_the_wrong_things(options: dict[str, Any]) -> No
     with pytest.raises(ConfigurationError, match=next(iter(options))[:4]) as caught:
         UnifiedLLM("offline", **options)
     assert caught.value.hint
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        *((Limits, {"concurrency": value}) for value in ("8", 1.5, True, 0, -1, NAN, float("inf"))),
+        *((Limits, {"requests_per_minute": value}) for value in ("60", NAN, 0, True)),
+        (Limits, {"tokens_per_minute": NAN}),
+        *((RetryPolicy, {"max_retries": value}) for value in ("2", 1.5, True, -1, NAN, None)),
+        *((RetryPolicy, {name: value}) for name in ("base", "cap", "max_wait") for value in ("x", NAN, -1, None)),
+        *((RetryPolicy, {"deadline": value}) for value in ("x", NAN, 0, -1, True, float("inf"))),
+        *((BreakerSettings, {"failures": value}) for value in ("x", 1.5, NAN, 0, True, None)),
+        *((BreakerSettings, {"seconds": value}) for value in ("x", NAN, -1, None)),
+    ],
+    ids=str,
+)
+def test_a_policy_says_at_once_what_its_number_should_be(kind: Any, values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(values))) as caught:
+        kind(**values)
+    assert caught.value.hint
+    assert "must be" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout": value} for value in (-3, 0, NAN, "3", True)),
+        *({"deadline": value} for value in (-1, 0, NAN, "3", True)),
+        *({"max_retries": value} for value in (-1, 1.5, NAN, "2", True)),
+    ],
+    ids=str,
+)
+def test_a_client_says_at_once_what_its_numbers_should_be(options: dict[str, Any]) -> None:
+    with pytest.raises((ConfigurationError, InvalidRequestError), match=f"{next(iter(options))} must be") as caught:
+        UnifiedLLM("offline", **options)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["timeout", "deadline", "first_token_timeout", "connect_timeout", "hedge_after"])
+def test_a_call_takes_no_time_that_is_no_number(name: str) -> None:
+    options: dict[str, Any] = {name: NAN}
+    with pytest.raises(InvalidRequestError, match=name):
+        UnifiedLLM("offline").chat("x", **options)
+
+
+def test_policies_take_what_makes_sense() -> None:
+    Limits(concurrency=8, requests_per_minute=0.5, tokens_per_minute=float("inf"))
+    RetryPolicy(max_retries=0, base=0, cap=1, max_wait=float("inf"), deadline=0.1)
+    BreakerSettings(1, 0)
+    with UnifiedLLM("offline", timeout=1.5, deadline=5, max_retries=0) as llm:
+        assert llm.chat("x", deadline=5)

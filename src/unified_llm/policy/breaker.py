@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unified_llm.errors import InvalidRequestError
+from unified_llm.policy.numbers import check_number
 
 __all__ = ["BreakerSettings", "CircuitBreaker"]
 
@@ -17,8 +17,8 @@ class BreakerSettings:
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.failures < 1 or self.seconds < 0:
-            raise InvalidRequestError("a breaker needs failures >= 1 and seconds >= 0", hint="breaker=None: no breaker")
+        check_number("failures of a breaker", self.failures, least=1, whole=True, hint="breaker=None: no breaker")
+        check_number("seconds of a breaker", self.seconds, least=0, hint="breaker=None: no breaker")
 
 
 class CircuitBreaker:

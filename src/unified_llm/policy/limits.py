@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unified_llm.errors import InvalidRequestError
+from unified_llm.policy.numbers import check_number
 
 __all__ = ["Limits", "TokenBucket"]
 
@@ -25,10 +25,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("concurrency", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InvalidRequestError(
-                    f"{name} must be more than 0, and is {value}", hint="leave it out for no limit"
-                )
+            if value is not None:
+                check_number(name, value, above=0, whole=name == "concurrency", hint="leave it out for no limit")
 
 
 class TokenBucket:

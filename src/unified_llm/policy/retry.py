@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from unified_llm.errors import InvalidRequestError, StreamInterruptedError, UnifiedLLMError
+from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
+from unified_llm.policy.numbers import check_number
 
 __all__ = ["RetryBudget", "RetryPolicy", "pause_before"]
 
@@ -32,16 +33,11 @@ class RetryPolicy:
     deadline: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_retries", "base", "cap", "max_wait"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or value < 0:
-                raise InvalidRequestError(
-                    f"{name} must be a number that is not negative, and is {value!r}", hint="max_retries=0: no retries"
-                )
-        if self.deadline is not None and self.deadline <= 0:
-            raise InvalidRequestError(
-                f"deadline must be more than 0 seconds, and is {self.deadline}", hint="None: no deadline"
-            )
+        check_number("max_retries", self.max_retries, least=0, whole=True, hint="max_retries=0: no retries")
+        for name in ("base", "cap", "max_wait"):
+            check_number(name, getattr(self, name), least=0, hint=f"{name} is a number of seconds")
+        if self.deadline is not None:
+            check_number("deadline", self.deadline, above=0, finite=True, hint="seconds; None: no deadline")
 
 
 class RetryBudget:
