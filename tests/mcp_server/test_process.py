@@ -12,6 +12,8 @@ import pytest
 
 from testkit.mcp_raw import RawServer, raw_server
 from testkit.wire_server import HANG, WireServer, json_reply, sse
+from unified_llm_mcp import build_server
+from unified_llm_mcp.process import run_until_signal
 
 PROBE = [sys.executable, str(Path(__file__).parent / "servers" / "probe_server.py")]
 
@@ -125,6 +127,25 @@ async def test_a_signal_while_idle_ends_the_process() -> None:
         await server.initialize()
         server.process.send_signal(signal.SIGINT)
         assert await server.exit_code(2) == 128 + signal.SIGINT
+
+
+def test_what_a_library_left_running_is_cancelled_at_the_end() -> None:
+    ended: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def watcher() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def serving() -> None:
+        tasks.append(asyncio.create_task(watcher()))
+        await asyncio.sleep(0)
+
+    assert run_until_signal(build_server(), serving()) == 0
+    assert ended == ["cancelled"]
 
 
 async def test_answers_that_continue_in_the_background_end_with_the_client() -> None:

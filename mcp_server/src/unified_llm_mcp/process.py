@@ -35,6 +35,7 @@ def run_until_signal(
     loop = asyncio.new_event_loop()
     try:
         code = loop.run_until_complete(_supervised(server, serving, stop))
+        loop.run_until_complete(_end_tasks())
         stuck = not loop.run_until_complete(_threads_end(loop))
     finally:
         logging.shutdown()
@@ -80,6 +81,15 @@ async def _closed(server: ModelServer) -> None:
             await server.aclose_client()
     except TimeoutError:
         logger.warning("closing took more than %g s; connections are dropped", GRACE)
+
+
+async def _end_tasks() -> None:
+    """Cancel what libraries left behind, such as a watcher of event streams: closing the loop would complain."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=0.5)
 
 
 async def _threads_end(loop: asyncio.AbstractEventLoop) -> bool:
