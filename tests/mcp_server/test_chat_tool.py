@@ -113,6 +113,14 @@ async def test_lists_sent_as_json_text_are_read(era: str) -> None:
     assert [m.text for m in provider.requests[0].messages] == ["a", "b"]
 
 
+@pytest.mark.parametrize("given", ["nobody", '{"role": "user"}', "[" * 100_000 + "]" * 100_000])
+async def test_text_that_is_no_list_is_a_wrong_argument(era: str, given: str) -> None:
+    async with in_memory(serve(ProbeProvider()), era) as client:
+        result = await client.call("chat", prompt="b", messages=given)
+    assert result.error["category"] == "invalid_arguments"
+    assert "messages: Input should be a valid list" in result.text
+
+
 async def test_an_unknown_tool_is_a_protocol_error(era: str) -> None:
     async with in_memory(serve(ProbeProvider()), era) as client:
         with pytest.raises(MCPError) as raised:

@@ -32,7 +32,7 @@ def _decoded(value: Any) -> Any:
         return value
     try:
         decoded = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):  # thousands of brackets inside each other are no list of ours either
         return value
     return decoded if isinstance(decoded, (list, dict)) else value
 
