@@ -23,7 +23,8 @@ import pytest
 from keyring.backend import KeyringBackend
 from pydantic import SecretBytes, SecretStr
 
-from unified_llm import ConfigurationError, MissingCredentialError, UnifiedLLM
+from testkit.wire_server import WireServer, json_reply
+from unified_llm import ConfigurationError, MissingCredentialError, ModelConfig, UnifiedLLM, UnifiedLLMError
 from unified_llm.credentials import (
     ConfigFileSource,
     CredentialManager,
@@ -470,3 +471,18 @@ def test_a_source_may_be_named_and_an_unknown_one_is_an_error_of_the_tree(config
         assert "'keyring'" in str(caught.value.hint)
     with pytest.raises(ConfigurationError, match="region is int"):
         manager.save_credentials("claude", {"region": 5})
+
+
+def test_a_pickled_config_keeps_the_headers_its_call_needs_and_what_comes_back_has_none_of_them() -> None:
+    config = ModelConfig(extra_headers={"authorization": f"Bearer {KEY}"})
+    assert KEY not in repr(config)
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert "keep such a pickle like a key" in " ".join(str(ModelConfig.__doc__).split())
+    response = UnifiedLLM("offline", config=config).chat("x")
+    assert KEY.encode() not in pickle.dumps(response)
+    with WireServer(json_reply({"error": {"message": f"bad key {KEY}"}}, 401)) as server:
+        llm = UnifiedLLM(base_url=server.url, model="m", config=config)
+        with pytest.raises(UnifiedLLMError) as caught:
+            llm.chat("x")
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY.encode() not in pickle.dumps(caught.value)
