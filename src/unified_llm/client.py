@@ -466,8 +466,10 @@ class UnifiedLLM:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
         if request is not None and request.adjustments:
             response._d.adjustments = request.adjustments + response.adjustments
-        for adjustment in response.adjustments:
-            self._warn(response.provider, adjustment)
+        settings = self.config if request is None else request.config
+        if settings.on_unsupported != "drop":
+            for adjustment in response.adjustments:
+                self._warn(response.provider, adjustment)
         details = response._d
         provider, model = response.provider or "", response.model or ""
         if details.cost is None or (not details.cached and self.prices.own(provider, model) is not None):

@@ -9,20 +9,12 @@ from unified_llm.errors import InvalidMessageError, InvalidRequestError, Unsuppo
 from unified_llm.message_formats import normalize_messages
 from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall, ToolResult
 from unified_llm.providers.registry import canonical_name
-from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, unknown_option
+from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, unknown_option, why_unknown
 from unified_llm.responses import Adjustment
 from unified_llm.schemas import normalize_response_format
 from unified_llm.tools import ToolLike, normalize_tool_choice, normalize_tools
 
 __all__ = ["approximate_part_tokens", "approximate_tokens", "build_request", "embed_texts", "prepare_chat"]
-
-_OPTIONS = frozenset(ModelConfig.option_names()) | {
-    "model",
-    "stop",
-    "max_output_tokens",
-    "max_completion_tokens",
-    "reasoning_effort",
-}
 
 
 def build_request(
@@ -62,14 +54,11 @@ def prepare_chat(
     """Merge the options and read the messages. The third value tells what they say that no request carries.
 
     Raises:
-        UnsupportedOptionError: a keyword is no option; the hint gives the nearest. Or the messages say something that
-            no request carries, and `on_unsupported` is "error".
+        UnsupportedOptionError: `on_unsupported` is "error", and a name is no option (the hint gives the nearest), or
+            the messages say something that no request carries.
         InvalidMessageError: the messages cannot be sent, whatever the provider.
     """
     system = options.pop("system", None)
-    for name in options:
-        if name not in _OPTIONS:
-            raise unknown_option(name)
     if isinstance(config, Mapping):
         config = ModelConfig(**config)
     for one in (base, config):
@@ -79,7 +68,7 @@ def prepare_chat(
     if merged.provider_options:
         named = {canonical_name(name) or name: value for name, value in merged.provider_options.items()}
         merged = merged.merge(provider_options=named)
-    notes: list[Adjustment] = []
+    merged, notes = _known(merged)
     normal = normalize_messages(messages, notes)
     if notes and merged.on_unsupported == "error":
         raise UnsupportedOptionError(
@@ -90,6 +79,15 @@ def prepare_chat(
         normal = (Message(MessageRole.SYSTEM, system), *normal)
     check_history(normal)
     return merged, normal, notes
+
+
+def _known(config: ModelConfig) -> tuple[ModelConfig, list[Adjustment]]:
+    """The options without those nobody knows, and what is recorded of these; under "error" the first one raises."""
+    if not config.unknown:
+        return config, []
+    if config.on_unsupported == "error":
+        raise unknown_option(next(iter(config.unknown)))
+    return config.without_unknown(), [Adjustment("dropped", n, why_unknown(n)) for n in config.unknown]
 
 
 def check_history(messages: tuple[Message, ...]) -> None:

@@ -148,6 +148,13 @@ class ModelConfig:
         merged.__dict__["unknown"] = {**self.unknown, **other.unknown}
         return merged
 
+    def without_unknown(self) -> ModelConfig:
+        """A copy without the names nobody knows."""
+        copy = object.__new__(ModelConfig)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__["unknown"] = {}
+        return copy
+
     def with_limits(self, timeout: float, deadline: float) -> ModelConfig:
         """A copy with other limits of time, in seconds."""
         copy = object.__new__(ModelConfig)
@@ -259,10 +266,18 @@ def unknown_option(name: str, *, provider: str | None = None) -> UnsupportedOpti
     return UnsupportedOptionError(
         f"unknown option {name!r}",
         provider=provider,
-        hint=" ".join(
-            filter(None, (nearest(name, [*_NAMES, *_ALIASES]), "server-specific fields go in extra_body={...}"))
-        ),
+        hint=" ".join(filter(None, (_guess(name), "server-specific fields go in extra_body={...}"))),
     )
+
+
+def why_unknown(name: str) -> str:
+    """Why an option name nobody knows is dropped, with the nearest known one."""
+    guess = _guess(name)
+    return f"no option of that name{'; ' + guess if guess else ''}"
+
+
+def _guess(name: str) -> str:
+    return nearest(name, [*ModelConfig.option_names(), *_ALIASES])
 
 
 @dataclass(frozen=True, slots=True)

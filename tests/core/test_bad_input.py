@@ -135,7 +135,7 @@ NO_IMAGE = Message("user", ["what?", Image(data=b"not an image at all")])
 CALLS: dict[str, tuple[Callable[[UnifiedLLM], Any], type[UnifiedLLMError]]] = {
     "unknown provider": (lambda llm: llm.set_provider("clod"), UnknownProviderError),
     "unknown provider of a list": (lambda llm: llm.list_models("clod"), UnknownProviderError),
-    "unknown option": (lambda llm: llm.chat("x", temprature=1), UnsupportedOptionError),
+    "unknown option": (lambda llm: llm.chat("x", temprature=1, on_unsupported="error"), UnsupportedOptionError),
     "unknown option of a provider": (lambda llm: llm.set_provider("openai", api_kee=KEY), ConfigurationError),
     "unknown part": (lambda llm: llm.chat([{"role": "user", "content": [{"type": "smell"}]}]), InvalidMessageError),
     "unknown role": (lambda llm: llm.chat([{"role": "robot", "content": "x"}]), InvalidMessageError),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 import pickle
 import threading
 from pathlib import Path
@@ -39,6 +38,7 @@ from unified_llm import (
 )
 from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS
 from unified_llm.requests import ChatRequest
+from unified_llm.responses import Adjustment
 from unified_llm.testing import FakeLLM, Reply
 
 
@@ -175,7 +175,11 @@ async def test_models_and_tokens() -> None:
         (lambda llm: llm.chat([{"role": "system", "content": "x"}]), InvalidMessageError, "only a system message"),
         (lambda llm: llm.chat([{"role": "user"}]), InvalidMessageError, "empty user message"),
         (lambda llm: llm.chat(["x", Message("tool", ToolResult("c9", "y"))]), InvalidMessageError, "'c9'"),
-        (lambda llm: llm.chat("x", temprature=1), UnsupportedOptionError, "did you mean 'temperature'"),
+        (
+            lambda llm: llm.chat("x", temprature=1, on_unsupported="error"),
+            UnsupportedOptionError,
+            "did you mean 'temperature'",
+        ),
         (lambda llm: llm.chat("x", temperature=9), InvalidRequestError, "from 0 to 2"),
         (lambda llm: llm.chat("x", temperature="hot"), InvalidRequestError, "temperature"),
         (lambda llm: llm.chat("x", max_tokens="abc"), InvalidRequestError, "whole number"),
@@ -205,7 +209,7 @@ def test_bad_input_is_refused_before_anything_is_sent(call: Any, kind: type[Exce
 
 async def test_async_refuses_the_same() -> None:
     llm = FakeLLM("never said")
-    for call in (llm.chat_async(""), llm.chat_async("x", temprature=1), llm.embed_async([""])):
+    for call in (llm.chat_async(""), llm.chat_async("x", temprature=1, on_unsupported="error"), llm.embed_async([""])):
         with pytest.raises(InvalidRequestError):
             await call
     with pytest.raises(InvalidRequestError):
@@ -213,15 +217,35 @@ async def test_async_refuses_the_same() -> None:
     assert llm.requests == []
 
 
-def test_an_unknown_option_of_a_config_is_recorded_not_a_crash(caplog: pytest.LogCaptureFixture) -> None:
-    llm = FakeLLM("a", "b", "c")
-    with caplog.at_level(logging.WARNING, "unified_llm"):
-        answer = llm.chat("x", ModelConfig(model_name=None, temprature=0.2))
-        llm.chat("x", ModelConfig(temprature=0.2))
+@pytest.mark.parametrize(
+    "given", [{"config": ModelConfig(temprature=0.2)}, {"temprature": 0.2}], ids=["config", "keyword"]
+)
+async def test_an_unknown_option_is_warned_of_and_recorded_with_the_nearest_name(
+    given: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    llm = FakeLLM("a", "b", "c", "d")
+    with llm.stream("x", **given) as stream:
+        list(stream)
+    answers = [llm.chat("x", **given), await llm.chat_async("x", **given), stream.get_response()]
+    expected = Adjustment("dropped", "temprature", "no option of that name; did you mean 'temperature'?")
+    assert [a.adjustments for a in answers] == [(expected,)] * 3
+    (record,) = caplog.records
+    assert "temprature dropped: no option of that name; did you mean 'temperature'?" in record.getMessage()
+    with pytest.raises(UnsupportedOptionError, match="temprature") as caught:
+        llm.chat("x", on_unsupported="error", **given)
+    assert "did you mean 'temperature'?" in (caught.value.hint or "")
+    assert len(llm.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "given", [{"config": ModelConfig(temprature=0.2)}, {"temprature": 0.2}], ids=["config", "keyword"]
+)
+def test_an_unknown_option_may_be_dropped_without_a_warning_and_is_recorded_all_the_same(
+    given: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = FakeLLM("a").chat("x", on_unsupported="drop", **given)
     assert [(a.kind, a.what) for a in answer.adjustments] == [("dropped", "temprature")]
-    assert caplog.text.count("temprature") == 1
-    with pytest.raises(UnsupportedOptionError):
-        llm.chat("x", ModelConfig(on_unsupported="error", temprature=0.2))
+    assert caplog.records == []
 
 
 # -- which provider ---------------------------------------------------------------------------------------------------
