@@ -188,6 +188,25 @@ def test_long_answers_are_streamed_inside_a_chat(
     assert claude_double.last.get("stream", False) is streams
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "limit"),
+    [
+        ("claude-haiku-4-5", {"thinking": True}, 24_576),
+        ("claude-haiku-4-5", {"thinking": 4000}, 20_384),
+        ("claude-haiku-4-5", {"thinking": True, "max_tokens": 9000}, 9000),
+        ("claude-sonnet-5-5", {"thinking": 30_000}, 16_384),
+        ("claude-sonnet-5-5", {"provider_options": {"claude": {"max_tokens": 30_000}}}, 30_000),
+        ("claude-sonnet-5-5", {"extra_body": {"max_tokens": 50}, "max_tokens": 30_000}, 50),
+    ],
+)
+def test_what_is_sent_decides_whether_an_answer_is_long(
+    claude: ClaudeProvider, claude_double: ClaudeDouble, model: str, options: dict[str, Any], limit: int
+) -> None:
+    claude.chat(request("Hi", model, **options))
+    assert claude_double.last["max_tokens"] == limit
+    assert claude_double.last.get("stream", False) is (limit > 21_333)
+
+
 async def test_long_answers_are_streamed_inside_an_async_chat(
     claude: ClaudeProvider, claude_double: ClaudeDouble
 ) -> None:

@@ -17,7 +17,7 @@ from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ChatRequest
 from unified_llm.wire import WireCall
 
-__all__ = ["encode_count", "encode_messages"]
+__all__ = ["encode_count", "encode_messages", "output_limit"]
 
 _VERSION = "2026-10-21"
 _VERSION_WITH_SAMPLING = "2023-06-01"
@@ -38,6 +38,17 @@ def encode_count(request: ChatRequest, context: CodecContext, *, replay_thinking
     body, headers, notes = _build(request, context, replay_thinking)
     counted = {key: body[key] for key in _COUNTED if key in body}
     return _call("v1/messages/count_tokens", request, counted, headers, notes)
+
+
+def output_limit(request: ChatRequest, provider: str) -> int:
+    """The ``max_tokens`` that is sent: given, set in the extras, or the default on top of a thinking budget."""
+    config = request.config
+    for source in (config.extra_body or {}, _extra(request, provider)):
+        if isinstance(given := source.get("max_tokens"), int):
+            return given
+    family, notes = family_of(request.model), Notes(None, provider)
+    thought = thinking(request, family, notes)[0] if config.thinking and config.max_tokens is None else None
+    return max_tokens(config, family, thought, notes)
 
 
 def _call(path: str, request: ChatRequest, body: dict[str, Any], headers: dict[str, str], notes: Notes) -> WireCall:

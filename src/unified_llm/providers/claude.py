@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from unified_llm._optional import installed, missing
+from unified_llm.codecs.anthropic_encode import output_limit
 from unified_llm.codecs.anthropic_messages import AnthropicMessages, AnthropicModels
-from unified_llm.codecs.anthropic_thinking import DEFAULT_MAX_TOKENS
 from unified_llm.codecs.base import CodecContext
 from unified_llm.credentials import missing_key, secret
 from unified_llm.drivers.base import Driver
@@ -298,11 +298,9 @@ def _auth_headers(credential: ClaudeCredential, *, both: bool) -> dict[str, str]
 
 
 def _too_long_for_one_answer(request: ChatRequest) -> bool:
-    config = request.config
-    if config.timeout is not None:  # the caller decided how long silence may last
+    if request.config.timeout is not None:  # the caller decided how long silence may last
         return False
-    budget = config.thinking if isinstance(config.thinking, int) and not isinstance(config.thinking, bool) else 0
-    return (config.max_tokens or DEFAULT_MAX_TOKENS + budget) > _LONGEST_WHOLE_ANSWER
+    return output_limit(request, ClaudeProvider.name) > _LONGEST_WHOLE_ANSWER
 
 
 def _whole(events: list[StreamEvent]) -> ChatResponse:
