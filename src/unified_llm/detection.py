@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from unified_llm import _json
-from unified_llm.credentials import CHAIN, KeyringSource, find_key
+from unified_llm.credentials import KeyringSource, find_key
+from unified_llm.credentials.chain import current_chain
 from unified_llm.errors import InvalidRequestError
 from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS, canonical_name, provider_names, unknown_provider
 
@@ -137,8 +138,9 @@ def detect() -> Detection:
         return Detection("lmstudio", f"LM Studio answers at {address}")
     tried.append(f"no LM Studio at {address}")
     # A keyring may ask its user to unlock at each look-up: only the providers it is known to hold are looked for.
-    quiet = [source for source in CHAIN if not isinstance(source, KeyringSource)]
-    stored = {name for source in CHAIN if isinstance(source, KeyringSource) for name in source.stored()}
+    chain = current_chain()
+    quiet = [source for source in chain if not isinstance(source, KeyringSource)]
+    stored = {name for source in chain if isinstance(source, KeyringSource) for name in source.stored()}
     for name, config in PROVIDER_CONFIGS.items():  # claude is the first row that needs a key
         if config.needs_key and (find_key(name, None, config.env, chain=quiet) is not None or name in stored):
             return Detection(name, f"a key for {name}", tuple(tried))

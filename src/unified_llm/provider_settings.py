@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from unified_llm.credentials import CHAIN, FIELDS, ConfigFileSource, EnvironmentSource, KeyringSource, Source
+from unified_llm.credentials import FIELDS, KeyringSource
+from unified_llm.credentials.chain import current_chain
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig, factory_of
 
 __all__ = ["provider_settings"]
@@ -17,19 +18,17 @@ logger = logging.getLogger("unified_llm")
 _told: set[tuple[str, str, str]] = set()
 
 
-def provider_settings(
-    name: str, given: Mapping[str, Any], config_path: str | os.PathLike[str] | None
-) -> dict[str, Any]:
+def provider_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor keywords of the provider `name`: those `given`, then what the places of credentials say.
 
-    A field that the provider cannot use is left out, and said once. The provider looks for its key by itself; only one
-    that it would not find (in the file at `config_path`), or would ask the keyring for again, is passed on.
+    A field that the provider cannot use is left out, and said once. Our own providers look for their keys by
+    themselves: they are passed only one from the keyring, which would be asked for it again.
     """
     config = PROVIDER_CONFIGS.get(name)
     if config is None:
         return dict(given)
     settings = dict(given)
-    for field, value in _found(name, config, given, config_path).items():
+    for field, value in _found(name, config, given).items():
         if settings.get(field) is not None:
             continue
         taken = _taken(name, settings)
@@ -40,39 +39,21 @@ def provider_settings(
     return settings
 
 
-def _found(
-    name: str, config: ProviderConfig, given: Mapping[str, Any], config_path: str | os.PathLike[str] | None
-) -> dict[str, Any]:
+def _found(name: str, config: ProviderConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields in the order of `FIELDS`; the first place that has one wins."""
     found: dict[str, Any] = {}
     key_known = given.get("api_key") is not None
-    passed_on = False
-    for source in _chain(config_path):
-        if isinstance(source, KeyringSource) and (key_known or not config.needs_key):
+    looks_itself = hasattr(factory_of(name), "settings_taken")
+    for source in current_chain():
+        in_keyring = isinstance(source, KeyringSource)
+        if in_keyring and (key_known or not config.needs_key):
             continue  # it may ask its user to unlock it: for a key that is needed, and not known
-        fields = source.get(name, _variables(name, config, source))
-        passed_on = passed_on or ("api_key" in fields and not key_known and _only_here(source, config_path))
+        fields = dict(source.get(name, config.env))
         key_known = key_known or "api_key" in fields
-        found = {**fields, **found}
-    if not passed_on:
-        found.pop("api_key", None)
+        if looks_itself and not in_keyring:
+            fields.pop("api_key", None)
+        found = fields | found
     return {field: found[field] for field in FIELDS if field in found}
-
-
-def _only_here(source: Source, config_path: str | os.PathLike[str] | None) -> bool:
-    return config_path is not None or isinstance(source, KeyringSource)
-
-
-def _chain(config_path: str | os.PathLike[str] | None) -> Iterable[Source]:
-    """`CHAIN`, with the file at `config_path` in the place of the usual one."""
-    if config_path is None:
-        return tuple(CHAIN)
-    return tuple(ConfigFileSource(config_path) if isinstance(source, ConfigFileSource) else source for source in CHAIN)
-
-
-def _variables(name: str, config: ProviderConfig, source: Source) -> Sequence[str]:
-    """The variables of the key. Claude's second one holds a bearer token, which the provider looks for itself."""
-    return config.env[:1] if name == "claude" and isinstance(source, EnvironmentSource) else config.env
 
 
 def _taken(name: str, options: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:

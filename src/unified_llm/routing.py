@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unified_llm._optional import installed
-from unified_llm.credentials import find_key
+from unified_llm.credentials import ConfigFileSource, find_key
+from unified_llm.credentials.chain import configured_by
 from unified_llm.detection import Detection, detect, refuse_misspelled, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.policy import Balancer, Deployment, Member, Strategy, Target
@@ -78,7 +79,7 @@ class Router:
         self._instances: dict[str, LLMProvider] = {}
         self._options: dict[str, dict[str, Any]] = {}
         self._default_models: dict[str, str] = {}
-        self.config_path = config_path
+        self._file = None if config_path is None else ConfigFileSource(config_path)
         self.embed_model = embed_model
         self.detection: Detection | None = None
         self.model: str | None = model
@@ -159,7 +160,8 @@ class Router:
         """Name of the current provider, detected if need be."""
         with self._lock:
             if self._current is None:
-                self.detection = detect()
+                with configured_by(self._file):
+                    self.detection = detect()
                 self._current = self.detection.provider
                 self._options.setdefault(self._current, self._options.pop("auto", {}))
             return self._current
@@ -176,7 +178,8 @@ class Router:
             if wanted is None:
                 raise unknown_provider(str(name))
             if wanted not in self._instances:
-                self._instances[wanted] = create_provider(wanted, **self._settings(wanted))
+                with configured_by(self._file):
+                    self._instances[wanted] = create_provider(wanted, **self._settings(wanted))
             require_allowed(wanted)
             return self._instances[wanted]
 
@@ -186,8 +189,9 @@ class Router:
         require_allowed(name)
         if key not in self._instances:
             # The client's own options, its key among them, belong to the address they were given for.
-            settings = options if "base_url" in options else {**self._settings(name), **options}
-            self._instances[key] = create_provider(name, **settings)
+            with configured_by(self._file):
+                settings = options if "base_url" in options else {**self._settings(name), **options}
+                self._instances[key] = create_provider(name, **settings)
         return self._instances[key]
 
     def _known(self, name: str | None) -> LLMProvider | None:
@@ -200,7 +204,7 @@ class Router:
 
     def _settings(self, name: str) -> dict[str, Any]:
         """Constructor keywords of a provider: those given, then what the places of credentials say."""
-        return provider_settings(name, self._options.get(name, {}), self.config_path)
+        return provider_settings(name, self._options.get(name, {}))
 
     async def provider_async(self, name: str | None = None) -> LLMProvider:
         """`provider`; detection and construction happen in a thread."""
@@ -370,8 +374,9 @@ class Router:
                 logger.warning("%s", exc.message)  # one broken package must not hide the others
                 continue
             config = PROVIDER_CONFIGS[name]
-            if _usable(name, config, self._options.get(name, {})):
-                usable[name] = config
+            with configured_by(self._file):
+                if _usable(name, config, self._options.get(name, {})):
+                    usable[name] = config
         return AvailableProviders(usable)
 
     def opened(self) -> list[LLMProvider]:

@@ -8,10 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import keyring
 import pytest
+from keyring.backend import KeyringBackend
 
 from testkit.wire_server import Request, WireServer, json_reply
-from unified_llm import ConfigurationError, UnifiedLLM, provider_settings
+from unified_llm import (
+    PROVIDER_CONFIGS,
+    ChatRequest,
+    ChatResponse,
+    ConfigurationError,
+    LLMProvider,
+    MissingCredentialError,
+    ProviderConfig,
+    UnifiedLLM,
+    provider_settings,
+)
 from unified_llm.credentials import CHAIN
 from unified_llm.drivers.anthropic_sdk import AnthropicSDKDriver
 from unified_llm.providers.claude import ClaudeProvider
@@ -202,3 +214,82 @@ def test_a_bearer_token_of_claude_stays_one_beside_a_file_of_your_own(
         asked(server, "claude", base_url=server.url, transport="http", config_path=path)
         assert "x-api-key" not in server.requests[-1].headers
         assert server.requests[-1].headers["authorization"] == "Bearer token-0123456789"
+
+
+def test_a_bearer_token_in_a_file_of_your_own_is_sent_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"anthropic_auth_token": "token-0123456789"}), encoding="utf-8")
+    own.chmod(0o600)
+    with WireServer(json_reply(MESSAGE)) as server:
+        sent = asked(server, "claude", base_url=server.url, transport="http", config_path=own).headers
+    assert "x-api-key" not in sent
+    assert sent["authorization"] == "Bearer token-0123456789"
+
+
+def test_a_file_of_your_own_stands_in_the_place_of_the_usual_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for config in PROVIDER_CONFIGS.values():
+        for name in config.env:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LMSTUDIO_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.delenv("UNIFIED_LLM_PROVIDER", raising=False)
+    keep(tmp_path, "mistral")  # in the usual file
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"groq": {"api_key": KEY}}), encoding="utf-8")
+    own.chmod(0o600)
+    with UnifiedLLM(config_path=own) as llm:
+        assert "groq" in llm.available_providers
+        assert "mistral" not in llm.available_providers
+        assert llm._router.current_name() == "groq"
+        with pytest.raises(MissingCredentialError) as caught:
+            llm.set_provider("mistral")
+        assert str(own) in str(caught.value.hint)
+    with UnifiedLLM() as llm:
+        assert llm._router.current_name() == "mistral"
+
+
+def test_a_provider_of_yours_is_given_its_key_from_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(LLMProvider):
+        name = "mine"
+
+        def __init__(self, api_key: str | None = None, region: str = "here") -> None:
+            self.key, self.region = api_key, region
+
+        def chat(self, request: ChatRequest) -> ChatResponse:
+            raise NotImplementedError
+
+    monkeypatch.setitem(PROVIDER_CONFIGS, "mine", ProviderConfig(Mine, env=("MINE_KEY",)))
+    keep(tmp_path, "mine", region="there")
+    made = cast("Mine", UnifiedLLM("mine")._router.provider())
+    assert (made.key, made.region) == (KEY, "there")
+    made = cast("Mine", UnifiedLLM("mine", region="given")._router.provider())
+    assert made.region == "given"
+
+
+def test_a_keyring_is_asked_once_for_a_key_and_what_is_beside_it() -> None:
+    class Counting(KeyringBackend):
+        priority = 1
+        asked = 0
+
+        def get_password(self, service: str, username: str) -> str | None:
+            self.asked += 1
+            return json.dumps({"api_key": KEY, "organization_id": "org-7"}) if username == "openai" else None
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+        def delete_password(self, service: str, username: str) -> None:
+            raise NotImplementedError
+
+    before, mine = keyring.get_keyring(), Counting()  # type: ignore[no-untyped-call]  # keyring is half typed
+    keyring.set_keyring(mine)
+    try:
+        with WireServer(json_reply(ANSWER)) as server:
+            sent = asked(server, "openai", base_url=f"{server.url}/v1").headers
+    finally:
+        keyring.set_keyring(before)
+    assert (sent["authorization"], sent["openai-organization"]) == (f"Bearer {KEY}", "org-7")
+    assert mine.asked == 1

@@ -108,6 +108,11 @@ class ConfigFileSource:
         self._content: dict[str, Any] = {}
 
     @property
+    def usual(self) -> bool:
+        """Whether it is the file in the usual place, because nobody named another one."""
+        return self._path is None
+
+    @property
     def path(self) -> Path:
         """The file, which need not exist."""
         return self._path or default_config_path()
