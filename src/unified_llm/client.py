@@ -21,14 +21,16 @@ from unified_llm.conversations import Conversation, ConversationManager
 from unified_llm.costs import Ledger, PriceTable, UsageRecord
 from unified_llm.costs.estimates import tier_of
 from unified_llm.detection import Detection
-from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.errors import ConfigurationError, InvalidRequestError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.flow import CallInfo, Flow, FlowSettings, hedged
 from unified_llm.flow.partials import partial_of
+from unified_llm.flow.runner import Answered
 from unified_llm.logs import redact_logs
 from unified_llm.messages import Content, Message, RoleLike, ToolCall, ToolResult
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy, Send, Strategy, Target
 from unified_llm.preparation import approximate_tokens, build_request, embed_texts, prepare_chat
-from unified_llm.providers.base import LLMProvider
+from unified_llm.providers.base import LLMProvider, WireProvider
+from unified_llm.providers.caching import CacheMiss, KeptOnly, begun, begun_async
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, texts
 from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embedding, Embeddings, ModelInfo, Usage
 from unified_llm.routing import AvailableProviders, Router
@@ -228,6 +230,8 @@ class UnifiedLLM:
         info = self._info("chat", targets[0], settings, request)
 
         def ask(step: Send) -> ChatResponse:
+            if step.target is not targets[0] and (known := self._kept(step.target, request)) is not None:
+                return known
             provider, model = self._router.resolve(step.target)
             with self._flow.admission.admitted(step, request) as place:
                 response = provider.chat(self._for(step, request, model))
@@ -236,7 +240,11 @@ class UnifiedLLM:
 
         try:
             self._flow.hooks.call("before_call", info)
-            answer = self._flow.run(targets, info, ask, **_retry_of(settings))
+            if (kept := self._kept(targets[0], request)) is not None:
+                _retarget(info, targets[0])
+                answer = Answered(kept, ())
+            else:
+                answer = self._flow.run(targets, info, ask, **_retry_of(settings))
             response = self._finish(request, answer.value, answer.attempts)
             self._flow.hooks.call("on_response", info, response)
         finally:
@@ -280,6 +288,8 @@ class UnifiedLLM:
         info = self._info("chat", targets[0], settings, request)
 
         async def ask(step: Send) -> ChatResponse:
+            if step.target is not targets[0] and (known := await self._kept_async(step.target, request)) is not None:
+                return known
             if settings.hedge_after is None:
                 return await self._ask_async(step, request)
             other = replace(step, target=_after(step.target, targets))
@@ -296,7 +306,11 @@ class UnifiedLLM:
 
         try:
             await self._flow.hooks.call_async("before_call", info)
-            answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
+            if (kept := await self._kept_async(targets[0], request)) is not None:
+                _retarget(info, targets[0])
+                answer = Answered(kept, ())
+            else:
+                answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
             response = self._finish(request, answer.value, answer.attempts)
             await self._flow.hooks.call_async("on_response", info, response)
         finally:
@@ -338,6 +352,9 @@ class UnifiedLLM:
         info = self._info("stream", targets[0], settings, request)
 
         def ask(step: Send) -> Iterator[StreamEvent]:
+            if step.target is not targets[0] and (known := self._kept_events(step.target, request)) is not None:
+                yield from known
+                return
             provider, model = self._router.resolve(step.target)
             said: list[StreamEvent] = []
             with self._flow.admission.admitted(step, request) as place:
@@ -355,7 +372,9 @@ class UnifiedLLM:
 
         try:
             self._flow.hooks.call("before_call", info)
-            for event in self._flow.stream(targets, info, ask, **_retry_of(settings)):
+            if (kept := self._kept_events(targets[0], request)) is not None:
+                _retarget(info, targets[0])
+            for event in kept or self._flow.stream(targets, info, ask, **_retry_of(settings)):
                 if isinstance(event, StreamEnd):
                     self._finish(request, event.response)
                     self._flow.hooks.call("on_response", info, event.response)
@@ -379,6 +398,11 @@ class UnifiedLLM:
         info = self._info("stream", targets[0], settings, request)
 
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
+            first = step.target is targets[0]
+            if not first and (known := await self._kept_events_async(step.target, request)) is not None:
+                async for event in known:
+                    yield event
+                return
             provider, model = await self._router.resolve_async(step.target)
             said: list[StreamEvent] = []
             async with self._flow.admission.admitted(step, request) as place:
@@ -397,8 +421,10 @@ class UnifiedLLM:
 
         try:
             await self._flow.hooks.call_async("before_call", info)
+            if (kept := await self._kept_events_async(targets[0], request)) is not None:
+                _retarget(info, targets[0])
             async with closing(
-                self._flow.stream_async(targets, info, ask, settings.first_token_timeout, **_retry_of(settings))
+                kept or self._flow.stream_async(targets, info, ask, settings.first_token_timeout, **_retry_of(settings))
             ) as events:
                 async for event in events:
                     if isinstance(event, StreamEnd):
@@ -459,6 +485,45 @@ class UnifiedLLM:
         left = max(0.001, step.expires - self._flow.clock())  # finding the model, or waiting for a place, took time
         bounds = (config.timeout, self._timeout, left)
         return config.with_limits(min(b for b in bounds if b is not None), left)
+
+    # What the cache has is given without a turn, a place or a breaker. Whatever is wrong with a target, the plan meets
+    # it again, and knows what to do then: here it means that there is nothing.
+
+    def _kept(self, target: Target, request: ChatRequest) -> ChatResponse | None:
+        if self._cache is None or request.config.cache is False:
+            return None
+        try:
+            provider, model = self._router.resolve(target)
+            return provider.chat(_kept_only(provider, request, model, self._cache))
+        except (CacheMiss, UnifiedLLMError):
+            return None
+
+    async def _kept_async(self, target: Target, request: ChatRequest) -> ChatResponse | None:
+        if self._cache is None or request.config.cache is False:
+            return None
+        try:
+            provider, model = await self._router.resolve_async(target)
+            return await provider.chat_async(_kept_only(provider, request, model, self._cache))
+        except (CacheMiss, UnifiedLLMError):
+            return None
+
+    def _kept_events(self, target: Target, request: ChatRequest) -> Iterator[StreamEvent] | None:
+        if self._cache is None or request.config.cache is False:
+            return None
+        try:
+            provider, model = self._router.resolve(target)
+            return begun(provider.stream(_kept_only(provider, request, model, self._cache)))
+        except (CacheMiss, UnifiedLLMError):
+            return None
+
+    async def _kept_events_async(self, target: Target, request: ChatRequest) -> AsyncIterator[StreamEvent] | None:
+        if self._cache is None or request.config.cache is False:
+            return None
+        try:
+            provider, model = await self._router.resolve_async(target)
+            return await begun_async(provider.stream_async(_kept_only(provider, request, model, self._cache)))
+        except (CacheMiss, UnifiedLLMError):
+            return None
 
     def _finish(
         self, request: ChatRequest | None, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
@@ -849,6 +914,17 @@ def _after(target: Target, targets: Sequence[Target]) -> Target:
     """The next target, or the same one when it is the last: a second request may still find a faster machine."""
     following = targets[targets.index(target) + 1 :]
     return following[0] if following else target
+
+
+def _retarget(info: CallInfo, target: Target) -> None:
+    info.target, info.provider, info.model = target.key, target.provider, target.model
+
+
+def _kept_only(provider: LLMProvider, request: ChatRequest, model: str, cache: ResponseCache) -> ChatRequest:
+    """The request that is answered from the cache or not at all. Raises `CacheMiss` for providers without one."""
+    if not isinstance(provider, WireProvider):
+        raise CacheMiss
+    return request.for_model(model, cache=KeptOnly(cache))
 
 
 def _retry_of(settings: ModelConfig) -> dict[str, Any]:

@@ -18,8 +18,13 @@ from testkit.claude_double import ClaudeDouble
 from testkit.openai_double import OpenAIDouble
 from testkit.wire_server import CLOSE, WireServer, json_reply, reply, sse
 from unified_llm import (
+    BreakerSettings,
     Budget,
+    ChatRequest,
+    ChatResponse,
     ConfigurationError,
+    Limits,
+    LLMProvider,
     MemoryCache,
     ResponseCache,
     ResponseError,
@@ -174,6 +179,85 @@ def test_a_hit_costs_nothing_and_is_marked_everywhere() -> None:
     total = llm.usage.total()
     assert (total.calls, total.cached_calls, total.usage.total_tokens) == (2, 1, 150)
     assert budget.spent_tokens == 150
+
+
+async def four_ways(llm: UnifiedLLM, text: str) -> list[tuple[str, bool]]:
+    """Text, and whether it came from the cache, of each way to ask."""
+    answers = [
+        llm.chat(text),
+        await llm.chat_async(text),
+        llm.stream(text).get_response(),
+        await llm.stream_async(text).get_response(),
+    ]
+    return [(str(a), a.cached) for a in answers]
+
+
+async def test_what_is_kept_takes_no_turn_and_no_place(cache: ResponseCache) -> None:
+    with FakeLLM("one", "one", cache=cache) as first:
+        first.chat("x")
+        list(first.stream("x"))
+    limits = {"offline": Limits(1, requests_per_minute=1, tokens_per_minute=1)}
+    llm = FakeLLM("never", cache=cache, limits=limits, deadline=1.0)
+    meter = llm._flow.admission._meters["offline"]
+    assert meter.gate is not None
+    assert meter.gate.try_enter()  # the only place is taken
+    meter.wait(1000, 0.0)  # and nobody's turn comes for hours
+    assert await four_ways(llm, "x") == [("one", True)] * 4
+    assert not llm.requests
+
+
+async def test_what_is_kept_is_given_while_the_breaker_is_open(cache: ResponseCache) -> None:
+    records: list[UsageRecord] = []
+    llm = FakeLLM(
+        "one",
+        "one",
+        *[Failure(status=503)] * 2,
+        cache=cache,
+        breaker=BreakerSettings(failures=1, seconds=600),
+        model="m",
+        on_usage=records.append,
+    )
+    llm.chat("x")
+    list(llm.stream("x"))
+    for _ in range(2):
+        with pytest.raises(UnifiedLLMError):
+            llm.chat("something else")
+    assert len(llm.requests) == 3, "the breaker is open"
+    assert await four_ways(llm, "x") == [("one", True)] * 4
+    assert [(r.provider, r.model, r.cached) for r in records[2:]] == [("offline", "m", True)] * 4
+
+
+async def test_what_a_fallback_answered_before_is_given_without_its_turn(
+    cache: ResponseCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeLLM("one", "one", cache=cache, model="b") as first:
+        first.chat("x")
+        list(first.stream("x"))
+    steps = [Failure(status=503)] * 4
+    llm = FakeLLM(*steps, cache=cache, model="a", fallbacks=["b"], limits={"offline": Limits(requests_per_minute=6e6)})
+    admission, turns = llm._flow.admission, []
+    turn = admission.turn
+
+    def seen(meter: Any, step: Any, tokens: int) -> float:
+        turns.append(step.target.model)
+        return turn(meter, step, tokens)
+
+    monkeypatch.setattr(admission, "turn", seen)
+    assert await four_ways(llm, "x") == [("one", True)] * 4
+    assert turns == ["a"] * 4
+
+
+def test_a_target_that_cannot_be_asked_is_left_to_the_plan(cache: ResponseCache) -> None:
+    class Bare(LLMProvider):
+        """Looks into no cache."""
+
+        name = "bare"
+
+        def chat(self, request: ChatRequest) -> ChatResponse:
+            return ChatResponse(f"asked, cache: {request.cache is cache}", provider="bare", model=request.model)
+
+    llm = UnifiedLLM(Bare(), model="m", cache=cache)
+    assert [llm.chat("x"), llm.stream("x").get_response()] == ["asked, cache: True"] * 2
 
 
 def test_memory_forgets_the_least_recently_used_and_the_expired() -> None:

@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
 from unified_llm.cache import ResponseCache
 from unified_llm.drivers.base import AsyncReplyStream, Driver, ReplyStream
 from unified_llm.responses import ChatResponse, FinishReason
+from unified_llm.stream import StreamEvent
 from unified_llm.wire import WireCall, WireReply
 
-__all__ = ["CachedCall", "Kept", "key_of"]
+__all__ = ["CacheMiss", "CachedCall", "Kept", "KeptOnly", "begun", "begun_async", "key_of"]
 
 _NOT_KEPT = (FinishReason.ERROR, FinishReason.CANCELLED)
 
@@ -61,6 +63,68 @@ class Kept:
     def reply(self) -> WireReply:
         """The answer as a whole."""
         return WireReply(200, {"content-type": self.content_type}, b"".join(self.chunks))
+
+
+class CacheMiss(Exception):  # noqa: N818  # it never leaves the client
+    """The cache does not have the answer."""
+
+
+class KeptOnly(ResponseCache):
+    """Another cache, looked into without asking anybody: a provider that would send a request gets `CacheMiss`."""
+
+    def __init__(self, cache: ResponseCache) -> None:
+        self._cache = cache
+
+    def get(self, key: str) -> bytes:
+        return _intact(self._cache.get(key))
+
+    async def get_async(self, key: str) -> bytes:
+        return _intact(await self._cache.get_async(key))
+
+    def put(self, key: str, value: bytes) -> None:
+        """Nothing: what is given was kept."""
+
+    def clear(self) -> None:
+        """Nothing: the other cache is somebody else's."""
+
+
+def _intact(packed: bytes | None) -> bytes:
+    if packed is None or Kept.unpack(packed) is None:  # the provider would ask for what it cannot read
+        raise CacheMiss
+    return packed
+
+
+def begun(events: Iterator[StreamEvent]) -> Iterator[StreamEvent] | None:
+    """The events of a stream through `KeptOnly`, or None when the cache does not have them."""
+    first: list[StreamEvent] = []
+    try:
+        for event in events:
+            first.append(event)
+            if event.type != "progress":  # a model in this process is loaded before the cache is looked into
+                break
+    except CacheMiss:
+        return None
+    return chain(first, events)
+
+
+async def begun_async(events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent] | None:
+    """`begun` for an event loop."""
+    first: list[StreamEvent] = []
+    try:
+        async for event in events:
+            first.append(event)
+            if event.type != "progress":
+                break
+    except CacheMiss:
+        return None
+    return _chained(first, events)
+
+
+async def _chained(first: list[StreamEvent], rest: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+    for event in first:
+        yield event
+    async for event in rest:
+        yield event
 
 
 class CachedCall:
