@@ -114,6 +114,60 @@ async def test_unloading_frees_a_model(provider: LMStudioProvider, studio: LMStu
     await provider.aclose()
 
 
+NAME, KEY, INSTANCE = "qwen3-8b", "qwen/qwen3-8b", "qwen/qwen3-8b:2"
+
+
+@pytest.mark.parametrize("name", [NAME, KEY, INSTANCE])
+async def test_a_model_is_loaded_listed_and_unloaded_by_the_id_of_its_instance(
+    provider: LMStudioProvider, studio: LMStudioDouble, name: str
+) -> None:
+    studio.models, studio.loaded = [KEY], []
+    studio.aliases, studio.keys = {NAME: INSTANCE, KEY: INSTANCE}, {INSTANCE: KEY}
+    for _ in range(2):
+        loaded = provider.load_model(NAME)
+        assert (loaded.id, loaded.loaded, loaded.context_window) == (INSTANCE, True, 4096)
+        assert loaded.raw is not None
+        assert loaded.raw["modelKey"] == KEY
+        assert provider.loaded_models() == await provider.loaded_models_async()
+        assert [m.id for m in provider.loaded_models()] == [INSTANCE]
+        assert provider.chat(ask(model=loaded.id)) == "Echo: Hi"
+        provider.unload_model(name)
+        assert studio.loaded == []
+        await provider.load_model_async(NAME)
+        await provider.unload_model_async(name)
+        assert provider.loaded_models() == []
+    await provider.aclose()
+
+
+async def test_unloading_a_model_frees_all_of_its_instances(provider: LMStudioProvider, studio: LMStudioDouble) -> None:
+    studio.models, studio.loaded = [KEY], [INSTANCE, "mine", "other"]
+    studio.keys = {INSTANCE: KEY, "mine": KEY}
+    provider.unload_model(KEY)
+    assert studio.loaded == ["other"]
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("result", [None, {}, [], {"tokens": 5, "formatted": 5, "tokenCount": "x"}])
+async def test_a_result_of_another_form_is_a_response_error(
+    provider: LMStudioProvider, studio: LMStudioDouble, result: Any
+) -> None:
+    paths = ("llm/tokenize", "llm/applyPromptTemplate", "llm/countTokens", "llm/getModelInfo", "llm/listLoaded")
+    studio.results = dict.fromkeys(paths, result)
+    with pytest.raises(ResponseError, match="tokens") as caught:
+        provider.tokenize("a", "tiny")
+    assert (caught.value.provider, bool(caught.value.hint)) == ("lmstudio", True)
+    with pytest.raises(ResponseError, match="formatted"):
+        provider.count_tokens(ask(model="tiny"))
+    del studio.results["llm/applyPromptTemplate"]
+    with pytest.raises(ResponseError, match="tokenCount"):
+        await provider.count_tokens_async(ask(model="tiny"))
+    with pytest.raises(ResponseError):
+        await provider.tokenize_async("a", "tiny")
+    assert provider.context_length("tiny") is None
+    assert provider.loaded_models() == []
+    await provider.aclose()
+
+
 async def test_text_is_tokenised_by_the_models_own_tokenizer(
     provider: LMStudioProvider, studio: LMStudioDouble
 ) -> None:
@@ -188,6 +242,8 @@ async def test_models_are_loaded_and_unloaded_over_http_where_nothing_else_is_th
         again = await provider.load_model_async("tiny")
         assert (again.id, again.context_window, len(studio.bodies)) == ("tiny", 4096, 1)  # it was there
         assert (await provider.load_model_async("other")).context_window == 4096
+        assert [m.id for m in provider.loaded_models()] == ["tiny", "other"]
+        assert provider.loaded_models() == await provider.loaded_models_async()
         provider.unload_model("tiny")
         await provider.unload_model_async("other")
         assert studio.loaded == []
@@ -197,6 +253,26 @@ async def test_models_are_loaded_and_unloaded_over_http_where_nothing_else_is_th
             with pytest.raises(UnsupportedOptionError, match=next(iter(option))):
                 provider.load_model("tiny", **option)
         await provider.aclose()
+
+
+def test_over_http_an_instance_is_named_by_its_id_or_by_its_model() -> None:
+    unloaded: list[str] = []
+    entry = {"type": "llm", "key": KEY, "loaded_instances": [{"id": INSTANCE, "config": {}}, {"id": "mine"}]}
+
+    def studio(request: Request) -> Answer:
+        if request.target == "/api/v1/models/unload":
+            unloaded.append(request.json()["instance_id"])
+            return json_reply(request.json())
+        return json_reply({"models": [entry]})
+
+    with WireServer(studio) as server:
+        provider = LMStudioProvider(base_url=server.url, transport="http")
+        assert [m.id for m in provider.loaded_models()] == [INSTANCE, "mine"]
+        assert provider.load_model("mine").id == "mine"
+        provider.unload_model("mine")
+        provider.unload_model(KEY)
+        assert unloaded == ["mine", INSTANCE, "mine"]
+        provider.close()
 
 
 def test_an_old_server_without_loading_over_http_says_so() -> None:

@@ -6,6 +6,7 @@ Its messages are those of the OpenAI dialect in another dress, so both transport
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unified_llm import _json
@@ -22,7 +23,7 @@ from unified_llm.responses import Capability, ChatResponse, ModelInfo
 from unified_llm.stream import Accumulator
 from unified_llm.wire import WireCall, WireReply
 
-__all__ = ["LMStudioChatCodec", "model_infos"]
+__all__ = ["LMStudioChatCodec", "instance_infos", "model_infos"]
 
 
 class LMStudioChatCodec:
@@ -66,6 +67,18 @@ class LMStudioChatCodec:
             return error_from_reply(status, headers, body, provider=context.provider, secrets=self._secrets())
         error = value.get("error") if isinstance(value, dict) else value
         return websocket_error(error, provider=context.provider, secrets=self._secrets())
+
+
+def instance_infos(loaded: Iterable[Any], provider: str) -> list[ModelInfo]:
+    """What is in memory, each under the id of its instance; ``raw["modelKey"]`` is the model it was made of."""
+    running = [m for m in loaded if isinstance(m, Mapping)]
+    found = ((m, _model(m, [m], provider)) for m in running)
+    return [replace(info, id=_instance(m) or info.id) for m, info in found if info is not None]
+
+
+def _instance(info: Mapping[str, Any]) -> str | None:
+    identifier = info.get("identifier")
+    return identifier if isinstance(identifier, str) and identifier else None
 
 
 def model_infos(downloaded: Iterable[Any], loaded: Iterable[Any], provider: str) -> list[ModelInfo]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, TypeAlias
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec, model_infos
+from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec, instance_infos, model_infos
 from unified_llm.codecs.lmstudio_encode import CHANNEL, config_stack, encode_count, encode_rpc
 from unified_llm.drivers.lmstudio import LMStudioDriver
 from unified_llm.errors import ResponseError, UnifiedLLMError, UnsupportedOptionError
@@ -20,7 +20,8 @@ from unified_llm.wire import LineSplitter, WireCall
 __all__ = ["LMStudioCalls", "Namespace", "load_call"]
 
 Namespace: TypeAlias = Literal["llm", "embedding"]
-_LISTS = ("system/listDownloadedModels", "llm/listLoaded", "embedding/listLoaded")
+_LOADED = ("llm/listLoaded", "embedding/listLoaded")
+_LISTS = ("system/listDownloadedModels", *_LOADED)
 
 
 class LMStudioCalls:
@@ -30,6 +31,7 @@ class LMStudioCalls:
         self._driver = driver
         self._codec = codec
         self._context = context
+        self._names: dict[str, str] = {}  # what a model was called when it was loaded -> the id of its instance
 
     # -- sync -------------------------------------------------------------------------------------------------------
 
@@ -44,29 +46,37 @@ class LMStudioCalls:
         with self._named(), self._driver.open(call) as reply:
             for chunk in reply:
                 progress.feed(chunk)
-            return self._loaded(self._read(progress.rest()))
+            return self._loaded(call, self._read(progress.rest()))
 
     def models(self) -> list[ModelInfo]:
         """The models on disk and in memory."""
-        downloaded, *loaded = [self.result(encode_rpc(path)) for path in _LISTS]
+        downloaded, *loaded = [_rows(self.result(encode_rpc(path))) for path in _LISTS]
         return model_infos(downloaded, [m for part in loaded for m in part], self._context.provider)
+
+    def loaded(self) -> list[ModelInfo]:
+        """The instances in memory."""
+        rows = [_rows(self.result(encode_rpc(path))) for path in _LOADED]
+        return instance_infos([m for part in rows for m in part], self._context.provider)
 
     def count(self, request: ChatRequest) -> int:
         """Tokens of the whole prompt, the model's template applied."""
-        formatted = self.result(_count_call(request, self._context))["formatted"]
-        return int(self.result(_text_call("llm/countTokens", formatted, request.model))["tokenCount"])
+        formatted = self._field(self.result(_count_call(request, self._context)), "formatted", str)
+        counted = self.result(_text_call("llm/countTokens", formatted, request.model))
+        return int(self._field(counted, "tokenCount", int))
 
     def tokenize(self, text: str, model: str) -> list[int]:
         """The token ids of `text`."""
-        return list(self.result(_text_call("llm/tokenize", text, model))["tokens"])
+        return list(self._field(self.result(_text_call("llm/tokenize", text, model)), "tokens", list))
 
     def context_length(self, model: str) -> int | None:
         """Tokens the loaded model holds."""
         return _window(self.result(_info_call(model)))
 
     def unload(self, identifier: str, namespace: Namespace) -> None:
-        """Free the memory of a model."""
-        self.result(encode_rpc(f"{namespace}/unloadModel", {"identifier": identifier}))
+        """Free the memory of an instance: named by its id, by the name it was loaded under, or by its model."""
+        listed = instance_infos(_rows(self.result(encode_rpc(f"{namespace}/listLoaded"))), self._context.provider)
+        for name in self._instances(identifier, listed):
+            self.result(encode_rpc(f"{namespace}/unloadModel", {"identifier": name}))
 
     # -- async ------------------------------------------------------------------------------------------------------
 
@@ -81,21 +91,28 @@ class LMStudioCalls:
         async with self._named_async(), self._driver.open_async(call) as reply:
             async for chunk in reply:
                 progress.feed(chunk)
-            return self._loaded(self._read(progress.rest()))
+            return self._loaded(call, self._read(progress.rest()))
 
     async def models_async(self) -> list[ModelInfo]:
         """`models`, without blocking the event loop."""
-        downloaded, *loaded = [await self.result_async(encode_rpc(path)) for path in _LISTS]
+        downloaded, *loaded = [_rows(await self.result_async(encode_rpc(path))) for path in _LISTS]
         return model_infos(downloaded, [m for part in loaded for m in part], self._context.provider)
+
+    async def loaded_async(self) -> list[ModelInfo]:
+        """`loaded`, without blocking the event loop."""
+        rows = [_rows(await self.result_async(encode_rpc(path))) for path in _LOADED]
+        return instance_infos([m for part in rows for m in part], self._context.provider)
 
     async def count_async(self, request: ChatRequest) -> int:
         """`count`, without blocking the event loop."""
-        formatted = (await self.result_async(_count_call(request, self._context)))["formatted"]
-        return int((await self.result_async(_text_call("llm/countTokens", formatted, request.model)))["tokenCount"])
+        formatted = self._field(await self.result_async(_count_call(request, self._context)), "formatted", str)
+        counted = await self.result_async(_text_call("llm/countTokens", formatted, request.model))
+        return int(self._field(counted, "tokenCount", int))
 
     async def tokenize_async(self, text: str, model: str) -> list[int]:
         """`tokenize`, without blocking the event loop."""
-        return list((await self.result_async(_text_call("llm/tokenize", text, model)))["tokens"])
+        result = await self.result_async(_text_call("llm/tokenize", text, model))
+        return list(self._field(result, "tokens", list))
 
     async def context_length_async(self, model: str) -> int | None:
         """`context_length`, without blocking the event loop."""
@@ -103,7 +120,9 @@ class LMStudioCalls:
 
     async def unload_async(self, identifier: str, namespace: Namespace) -> None:
         """`unload`, without blocking the event loop."""
-        await self.result_async(encode_rpc(f"{namespace}/unloadModel", {"identifier": identifier}))
+        rows = _rows(await self.result_async(encode_rpc(f"{namespace}/listLoaded")))
+        for name in self._instances(identifier, instance_infos(rows, self._context.provider)):
+            await self.result_async(encode_rpc(f"{namespace}/unloadModel", {"identifier": name}))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -129,15 +148,35 @@ class LMStudioCalls:
             return value["result"]
         if isinstance(value, dict) and value.get("type") == "error":
             raise self._codec.error(200, {}, last, self._context)
-        raise ResponseError("LM Studio gave no result", hint="see LM Studio's log, and ask again", body=value)
+        raise self._unusable("LM Studio gave no result", value)
 
-    def _loaded(self, info: Any) -> ModelInfo:
-        found = model_infos((), [info], self._context.provider)
+    def _field(self, result: Any, name: str, kind: type) -> Any:
+        """A field of a result. Raises `ResponseError` where it is not there, or of another type."""
+        value = result.get(name) if isinstance(result, Mapping) else None
+        if not isinstance(value, kind):
+            raise self._unusable(f"LM Studio gave a result without {name}", result)
+        return value
+
+    def _loaded(self, call: WireCall, info: Any) -> ModelInfo:
+        found = instance_infos([info], self._context.provider)
         if not found:
-            raise ResponseError(
-                "LM Studio does not say what it loaded", hint="see LM Studio's log, and ask again", body=info
-            )
+            raise self._unusable("LM Studio does not say what it loaded", info)
+        self._names[_json.loads(call.body or b"{}")["model"]] = found[0].id
         return found[0]
+
+    def _instances(self, name: str, listed: Sequence[ModelInfo]) -> list[str]:
+        """The ids of the instances that `name` stands for; the name itself where none is known: the server says so."""
+        there = {info.id for info in listed}
+        loaded_as = self._names.pop(name, name)
+        for known in (name, loaded_as):
+            if known in there:
+                return [known]
+        return [info.id for info in listed if info.raw and info.raw.get("modelKey") == name] or [name]
+
+    def _unusable(self, message: str, body: Any) -> ResponseError:
+        return ResponseError(
+            message, provider=self._context.provider, hint="see LM Studio's log, and ask again", body=body
+        )
 
 
 class _Progress:
@@ -152,8 +191,9 @@ class _Progress:
         for line in self._lines.feed(chunk):
             self._last = line
             message = _json.loads(line)
-            if message.get("type") == "loadProgress" and self._tell is not None:
-                self._tell(message["progress"])
+            fraction = message.get("progress") if isinstance(message, dict) else None
+            if self._tell is not None and isinstance(fraction, (int, float)) and message.get("type") == "loadProgress":
+                self._tell(fraction)
 
     def rest(self) -> bytes:
         return self._last
@@ -176,6 +216,11 @@ def load_call(
     if ttl is not None:
         order["ttl"] = ttl
     return WireCall(f"{namespace}/getOrLoad", _json.dumps(order), method=CHANNEL, stream=True, timeout=timeout)
+
+
+def _rows(listed: Any) -> list[Any]:
+    """The entries of a list; none where it is no list, as with models that cannot be listed."""
+    return listed if isinstance(listed, list) else []
 
 
 def _text_call(path: str, text: str, model: str) -> WireCall:

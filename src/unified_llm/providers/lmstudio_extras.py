@@ -36,7 +36,7 @@ class LMStudioExtras:
         on_progress: Callable[[float], None] | None = None,
         timeout: float | None = None,
     ) -> ModelInfo:
-        """Load `model` unless it is in memory already, and tell about the loaded one.
+        """Load `model` unless it is in memory already, and tell about the loaded one: its `id` is that of the instance.
 
         Args:
             model: id as listed; kind: "llm" or "embedding".
@@ -75,7 +75,11 @@ class LMStudioExtras:
         return await self._calls.load_async(call, on_progress)
 
     def unload_model(self, model: str, *, kind: Namespace = "llm") -> None:
-        """Free the memory of a loaded model. Raises `ModelNotFoundError` when it is not loaded."""
+        """Free the memory of what was loaded: by the id of an instance, or of a model (all of its instances).
+
+        Raises:
+            ModelNotFoundError: it is not loaded.
+        """
         if self._choice.usable():
             self._calls.unload(model, kind)
         else:
@@ -87,6 +91,15 @@ class LMStudioExtras:
             await self._calls.unload_async(model, kind)
         else:
             await self._http_calls.unload_async(model)
+
+    def loaded_models(self) -> list[ModelInfo]:
+        """What is in memory, each under the id of its instance, which chats and `unload_model` take."""
+        return self._calls.loaded() if self._choice.usable() else self._http_calls.loaded()
+
+    async def loaded_models_async(self) -> list[ModelInfo]:
+        """`loaded_models`, without blocking the event loop."""
+        usable = await self._choice.usable_async()
+        return await (self._calls.loaded_async() if usable else self._http_calls.loaded_async())
 
     def tokenize(self, text: str, model: str) -> list[int]:
         """The token ids of `text`; the model is loaded for it."""

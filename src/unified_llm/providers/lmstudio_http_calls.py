@@ -6,6 +6,7 @@ https://lmstudio.ai/docs/developer/rest/load
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from unified_llm import _json
@@ -58,12 +59,24 @@ class LMStudioHTTPCalls:
         return self._loaded(model, self._checked(reply))
 
     def unload(self, model: str) -> None:
-        """Free the memory of a loaded model."""
-        self._checked(self._driver.send(_unload_call(model)))
+        """Free the memory of an instance, named by its id or by its model."""
+        listed = self._checked(self._driver.send(_LIST))
+        for instance in self._named(model, listed):
+            self._checked(self._driver.send(_unload_call(instance)))
 
     async def unload_async(self, model: str) -> None:
         """`unload`, without blocking the event loop."""
-        self._checked(await self._driver.send_async(_unload_call(model)))
+        listed = self._checked(await self._driver.send_async(_LIST))
+        for instance in self._named(model, listed):
+            self._checked(await self._driver.send_async(_unload_call(instance)))
+
+    def loaded(self) -> list[ModelInfo]:
+        """The instances in memory."""
+        return self._running(self._checked(self._driver.send(_LIST)))
+
+    async def loaded_async(self) -> list[ModelInfo]:
+        """`loaded`, without blocking the event loop."""
+        return self._running(self._checked(await self._driver.send_async(_LIST)))
 
     def _refuse(self, ttl: float | None, config: Any) -> None:
         given = [name for name, value in (("ttl", ttl), ("config", config)) if value]
@@ -91,20 +104,38 @@ class LMStudioHTTPCalls:
         return value
 
     def _in_memory(self, model: str, listed: Any) -> ModelInfo | None:
-        models = read_models(listed, self._provider) or ()
-        return next((m for m in models if m.id == model and m.loaded), None)
+        instances = self._named(model, listed)
+        return next((m for m in self._running(listed) if m.id in instances), None)
+
+    def _running(self, listed: Any) -> list[ModelInfo]:
+        """Each instance in memory, under its own id."""
+        models = [m for m in read_models(listed, self._provider) or () if m.loaded]
+        return [replace(m, id=instance) for m in models for instance in _instance_ids(m)]
+
+    def _named(self, name: str, listed: Any) -> list[str]:
+        """The ids of the instances that `name` stands for; the name itself where none is known: the server says so."""
+        running = self._running(listed)
+        exact = [m.id for m in running if m.id == name]
+        return exact or [m.id for m in running if m.raw and m.raw.get("key") == name] or [name]
 
     def _loaded(self, model: str, body: Mapping[str, Any]) -> ModelInfo:
         config = body.get("load_config")
         window = config.get("context_length") if isinstance(config, Mapping) else None
+        instance = body.get("instance_id")
         return ModelInfo(
-            id=model,
+            id=instance if isinstance(instance, str) and instance else model,
             provider=self._provider,
             kind=_KINDS.get(str(body.get("type"))),
             context_window=window if isinstance(window, int) else None,
             loaded=body.get("status") == "loaded",
             raw=body,
         )
+
+
+def _instance_ids(model: ModelInfo) -> list[str]:
+    running = (model.raw or {}).get("loaded_instances")
+    ids = [one.get("id") for one in running if isinstance(one, Mapping)] if isinstance(running, list) else []
+    return [one for one in ids if isinstance(one, str)] or [model.id]
 
 
 def _load_call(model: str, context_length: int | None, timeout: float | None) -> WireCall:

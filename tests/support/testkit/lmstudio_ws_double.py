@@ -114,6 +114,9 @@ class LMStudioDouble:
         self.load_steps: Sequence[float] = (0.0, 0.5, 1.0)
         self.load_hangs = False
         self.unknown_endpoints: list[str] = []  # as of an older server
+        self.aliases: dict[str, str] = {}  # what a model may be called -> the id of the instance it is loaded as
+        self.keys: dict[str, str] = {}  # the id of an instance -> its model, where these differ
+        self.results: dict[str, Any] = {}  # path of a remote call -> its result, whatever is asked
         self.http = OpenAIDouble("lmstudio", api_key=tokens[0] if tokens else None)
         self._extras = model_extras or {}
         self._tokens = tokens
@@ -303,7 +306,7 @@ class LMStudioDouble:
     def instance(self, model: str) -> dict[str, Any]:
         """What it says of one in memory."""
         more = {"identifier": model, "instanceReference": f"ref-{model}", "contextLength": 4096}
-        return self.info(model) | more
+        return self.info(self.keys.get(model, model)) | more
 
 
 class _Link:
@@ -375,12 +378,13 @@ class _Link:
         path, parameter = f"{self._namespace}/{frame['endpoint']}", frame.get("parameter")
         self._double.note(path, parameter)
         try:
-            result = self._result(path, parameter or {})
+            scripted = path in self._double.results
+            result = self._double.results[path] if scripted else self._result(path, parameter or {})
         except LookupError as exc:
             self.send({"type": "rpcError", "callId": frame["callId"], "error": _not_found(self._double, str(exc))})
             return
         reply: dict[str, Any] = {"type": "rpcResult", "callId": frame["callId"]}
-        self.send(reply if result is None else reply | {"result": result})
+        self.send(reply | {"result": result} if scripted or result is not None else reply)
 
     def _result(self, path: str, parameter: Mapping[str, Any]) -> Any:
         double = self._double
@@ -444,10 +448,11 @@ class _Link:
 
     async def _load(self, number: int, path: str, parameter: Mapping[str, Any], stop: asyncio.Event) -> None:
         double, model = self._double, parameter["identifier"]
+        model = double.aliases.get(model, model)
         if model in double.loaded:
             await self._say(number, path, {"type": "alreadyLoaded", "info": double.instance(model)})
             return
-        if model not in double.models:
+        if double.keys.get(model, model) not in double.models:
             raise LookupError(model)
         await self._say(number, path, {"type": "startLoading", "identifier": model, "info": double.info(model)})
         for progress in double.load_steps:
