@@ -19,13 +19,25 @@ from hypothesis import strategies as st
 
 from testkit.dialects import DIALECTS, STEPS, Maker, Sent, maker
 from testkit.openai_wire import PNG
-from unified_llm.messages import Image, Message, Native, Opaque, Origin, Part, Text, Thinking, ToolCall, ToolResult
+from unified_llm.messages import (
+    File,
+    Image,
+    Message,
+    Native,
+    Opaque,
+    Origin,
+    Part,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from unified_llm.responses import FinishReason
 
 PAIRS = list(itertools.permutations(DIALECTS, 2))
 ODD_IDS = ["c1", "c1", "functions.add:0", "x" * 90, "with space", "ünï", "call_1", "a:0", "a_0", "0"]
-
-USERS = st.sampled_from(["text", "image", "system", "two", "parts"])
+MEDIA = ("url", "plain url", "gif", "bitmap", "claude file", "openai file")
+USERS = st.sampled_from(["text", "image", "system", "two", "parts", *MEDIA])
 RESULTS = st.sampled_from(["text", "error", "image", "empty"])
 MADE = st.tuples(st.just("made"), st.sampled_from(STEPS), USERS, RESULTS)
 WRITTEN = st.tuples(
@@ -48,7 +60,30 @@ def user_turns(kind: str, n: int) -> list[Message]:
             return [Message("user", f"asked-{n}"), Message("user", f"again-{n}")]
         case "parts":
             return [Message("user", [f"asked-{n}", f"more-{n}"])]
+        case _ if kind in MEDIA:
+            return [*seen(media(kind, n), n), Message("user", f"asked-{n}")]
     return [Message("user", f"asked-{n}")]
+
+
+def media(kind: str, n: int) -> Part:
+    """Media that some services take and others do not."""
+    match kind:
+        case "url":
+            return Image(url=f"https://example.org/{n}.png")
+        case "plain url":
+            return Image(url=f"http://example.org/{n}.png")
+        case "claude file":
+            return File(file_id=f"file_01{n}")
+        case "openai file":
+            return File(file_id=f"file-{n}")
+        case "gif":
+            return Image(data=b"GIF89a%d" % n, media_type="image/gif")
+    return Image(data=b"BM%d" % n, media_type="image/bmp")
+
+
+def seen(part: Part, n: int) -> list[Message]:
+    """An earlier turn with `part`, answered: it is history for whoever is asked next."""
+    return [Message("user", [f"look-{n}", part]), Message("assistant", f"seen-{n}")]
 
 
 def result_of(call: ToolCall, kind: str, n: int) -> ToolResult:
@@ -130,7 +165,7 @@ def check_losses(history: list[Message], server: Maker, sent: Sent) -> None:
                 continue
             if isinstance(part, (Thinking, Opaque)) and own:
                 continue  # in a form of its own (`check_own`), or nothing that this server takes back
-            assert isinstance(part, (Thinking, Opaque, Image)), f"{part} was not sent to {server.name}"
+            assert isinstance(part, (Thinking, Opaque, Image, File)), f"{part} was not sent to {server.name}"
             assert f"messages[{i}" in named, f"{part} was lost on the way to {server.name}, and nobody said so"
         for citation in (c for p in message.parts if isinstance(p, Text) for c in p.citations):
             if not own and json.dumps(citation, ensure_ascii=False) not in sent.text:
@@ -148,8 +183,8 @@ def distinct(part: Part) -> str | None:
             return str((part.arguments or {"a": part.arguments_json.partition(" ")[2]})["a"])
         case Opaque():
             return json.dumps(dict(part.native.raw), ensure_ascii=False)
-        case Image():
-            return base64.b64encode(part.data or b"").decode()
+        case Image() | File():
+            return part.file_id or part.url or base64.b64encode(part.data or b"").decode()
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from unified_llm.codecs.anthropic_models import base_id
 from unified_llm.codecs.anthropic_notes import Notes
+from unified_llm.codecs.stand_ins import check_file_id, stand_in
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Audio, File, Image, Native, Opaque, Origin, Part, Text, Thinking, ToolCall, ToolResult
 
@@ -28,7 +29,7 @@ _TEXT_TYPES = re.compile(
 class PartEncoder:
     """Encodes the parts of one request; remembers the tool-call ids it had to change."""
 
-    __slots__ = ("_answers", "_ids", "_model", "_provider", "_replay_thinking", "notes")
+    __slots__ = ("_answers", "_ids", "_model", "_provider", "_replay_thinking", "notes", "past")
 
     def __init__(self, provider: str, model: str, notes: Notes, *, replay_thinking: bool = True) -> None:
         self._provider = provider
@@ -37,6 +38,7 @@ class PartEncoder:
         self._ids: set[str] = set()  # every tool_use id written so far
         self._answers: dict[str, str] = {}  # our call id -> the id its latest tool_use was written with
         self.notes = notes
+        self.past = False  # whether the message being written is history: before the last user turn
 
     def user(self, part: Part, where: str) -> Block | None:
         """A block of a user turn, or None for what is not sent (recorded)."""
@@ -44,10 +46,8 @@ class PartEncoder:
             return raw
         if isinstance(part, Text):
             return self._text(part, where)
-        if isinstance(part, Image):
-            return _image(part, where)
-        if isinstance(part, File):
-            return _document(part, where)
+        if isinstance(part, (Image, File)):
+            return self._media(part, where)
         if isinstance(part, ToolResult):
             return self._tool_result(part, where)
         if isinstance(part, ToolCall):
@@ -92,6 +92,18 @@ class PartEncoder:
         if part.citations:
             self.notes.lost(f"{where}.citations", "citations go back only as the block they came in")
         return {"type": "text", "text": part.text}
+
+    def _media(self, part: Image | File, where: str) -> Block:
+        """An image or document; in the history, a text stands for one that Claude cannot take."""
+        try:
+            if part.data is None:
+                check_file_id(part, where, provider=self._provider, maker="Anthropic")
+            return _image(part, where) if isinstance(part, Image) else _document(part, where)
+        except InvalidMessageError as exc:
+            if not self.past or (part.path is not None and part.data is None):
+                raise
+            self.notes.lost(where, exc.message)
+            return {"type": "text", "text": stand_in(part)}
 
     def _thinking(self, part: Thinking, where: str, origin: Origin | None) -> Block | None:
         reason = self._why_not_replayed(part, origin)

@@ -15,6 +15,7 @@ from functools import partial
 
 from unified_llm.codecs.anthropic_models import ClaudeFamily
 from unified_llm.codecs.anthropic_parts import Block, PartEncoder
+from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Message, MessageRole, Part, Text
 
@@ -51,7 +52,9 @@ def encode_turns(
     """
     system, begin = _leading_system(messages, encoder)
     builder = _Builder(encoder, family)
+    now = last_user_turn(messages)
     for position, message in enumerate(messages[begin:], start=begin):
+        encoder.past = position < now
         builder.add(message, f"messages[{position}]")
     turns = builder.finish()
     if not turns:

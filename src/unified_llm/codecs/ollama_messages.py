@@ -10,6 +10,7 @@ from unified_llm.codecs.ollama_reading import DIALECT
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_order import arrange
+from unified_llm.codecs.stand_ins import last_user_turn, stand_in
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
     Audio,
@@ -46,7 +47,9 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     if not messages:
         raise InvalidMessageError("there are no messages", hint="pass at least one message")
     writer = _Writer(draft)
+    now = last_user_turn(messages)
     for i, message in enumerate(messages):
+        draft.past = i < now
         parts = message.parts
         part = parts[0] if len(parts) == 1 else None
         # Most messages of a long history are one text: this path decides its cost.
@@ -58,6 +61,7 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     return arrange(writer.out, draft)
 
 
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")  # "image: unknown format" for others
 _ROLES = {MessageRole.SYSTEM: "system", MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant"}
 
 
@@ -110,13 +114,23 @@ class _Writer:
             if isinstance(part, Text):
                 texts.append(part.text)
             elif isinstance(part, Image) and role == "user":
-                images.append(_image(part, where, self._draft))
+                self._picture(part, where, images, texts)
             elif isinstance(part, (Audio, File)) and role == "user":
                 texts.append(media_part(part, where, self._draft)["text"])  # a document's text, or a placeholder
             else:
                 self._draft.lose(f"{where}.{_kind(part)}", f"a {role} message cannot hold it")
         wire: Wire = {"role": role, "content": "\n\n".join(filter(None, texts))}
         return wire | {"images": images} if images else wire
+
+    def _picture(self, part: Image, where: str, images: list[str], texts: list[str]) -> None:
+        """Add an image to `images`; in the history, a text stands for one that is not there as bytes."""
+        try:
+            images.append(_image(part, where, self._draft))
+        except InvalidMessageError as exc:
+            if not self._draft.past:
+                raise
+            self._draft.lose(f"{where}.image", exc.message)
+            texts.append(stand_in(part))
 
     # -- tool results -----------------------------------------------------------------------------------------------
 
@@ -138,8 +152,11 @@ class _Writer:
     def _with_media(self, text: str, result: ToolResult, where: str) -> str:
         """The text with the documents of a result; its images are held back."""
         media = [media_part(p, where, self._draft)["text"] for p in result.parts if isinstance(p, (Audio, File))]
+        images: list[str] = []
+        for part in result.parts:
+            if isinstance(part, Image):
+                self._picture(part, where, images, media)
         text = "\n\n".join(filter(None, [text, *media]))
-        images = [_image(p, where, self._draft) for p in result.parts if isinstance(p, Image)]
         if not images:
             return text
         self._draft.change(f"{where}.tool_result", "its images follow in a user message, where templates see them")
@@ -192,6 +209,12 @@ class _Writer:
 
 def _image(part: Image, where: str, draft: Draft) -> str:
     if part.data is not None:
+        if part.media_type is not None and part.media_type not in _IMAGE_TYPES:
+            raise InvalidMessageError(
+                f"{where}: {draft.provider} does not take {part.media_type}",
+                provider=draft.provider,
+                hint=f"convert the image to {' or '.join(_IMAGE_TYPES)}",
+            )
         return base64.b64encode(part.data).decode()
     if part.url is not None:
         raise InvalidMessageError(

@@ -35,6 +35,7 @@ class Draft:
         "_used",
         "_written",
         "adjustments",
+        "past",
         "profile",
         "provider",
         "refused",
@@ -51,6 +52,7 @@ class Draft:
         if self.thinks and profile.unsupported_while_thinking:
             self.refused = self.refused | profile.unsupported_while_thinking
         self.adjustments: list[Adjustment] = []
+        self.past = False  # whether the message being written is history: before the last user turn
         self._policy = config.on_unsupported
         self._ids: dict[str, str] = {}
         self._used: set[str] = set()

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from unified_llm.codecs.openai_draft import DIALECT, Draft
+from unified_llm.codecs.stand_ins import check_file_id, stand_in
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Audio, File, Image
 
@@ -28,13 +29,23 @@ def media_part(part: Image | Audio | File, where: str, draft: Draft) -> dict[str
     """The content part of some media. Its path must have been read before (`attachments.resolve`).
 
     What the server does not take at all is replaced by a placeholder and recorded as lost; what it takes in another
-    form only is an `InvalidMessageError`, because the caller can convert it.
+    form only is an `InvalidMessageError`, because the caller can convert it. In the history that is replaced, too.
     """
     native = part.native
     if native is not None and (native.dialect, native.provider) == (DIALECT, draft.provider):
         return dict(native.raw)
     if part.data is None and part.url is None and part.file_id is None:
         raise InvalidMessageError(f"{where}: {part.path} was not read", hint="pass the bytes: data=...")
+    try:
+        return _media(part, where, draft)
+    except InvalidMessageError as exc:
+        if not draft.past:
+            raise
+        draft.lose(f"{where}.{type(part).__name__.lower()}", exc.message)
+        return {"type": "text", "text": stand_in(part)}
+
+
+def _media(part: Image | Audio | File, where: str, draft: Draft) -> dict[str, Any]:
     if isinstance(part, Image):
         return _image(part, where, draft)
     return _audio(part, where, draft) if isinstance(part, Audio) else _file(part, where, draft)
@@ -96,6 +107,7 @@ def _file(part: File, where: str, draft: Draft) -> dict[str, Any]:
     if not draft.profile.files:
         return _missing("file", where, draft)
     if part.file_id is not None:
+        check_file_id(part, where, provider=draft.provider, maker="OpenAI")
         return {"type": "file", "file": {"file_id": part.file_id}}
     if part.data is None:
         raise InvalidMessageError(

@@ -9,6 +9,7 @@ from unified_llm import _json
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_order import arrange
+from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
     Audio,
@@ -44,6 +45,7 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     names = draft.profile.message_name
     writer = _Writer(draft)
     out = writer.out
+    now = last_user_turn(messages)
     for i, message in enumerate(messages):
         parts = message.parts
         part = parts[0] if len(parts) == 1 else None
@@ -58,6 +60,7 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
         elif kind is ToolCall and message.role is MessageRole.ASSISTANT and writer.plain_call(part):  # type: ignore[arg-type]
             pass
         else:
+            draft.past = i < now
             writer.write(f"messages[{i}]", message, roles[message.role])
         if names and message.name and message.role is not MessageRole.TOOL:
             out[-1]["name"] = message.name

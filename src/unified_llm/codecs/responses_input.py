@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from unified_llm import _json
 from unified_llm.codecs.responses_draft import ResponsesDraft
 from unified_llm.codecs.responses_media import content_part
+from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
     Audio,
@@ -39,7 +40,9 @@ def encode_input(messages: Sequence[Message], draft: ResponsesDraft) -> list[Ite
     if not messages:
         raise InvalidMessageError("there are no messages", hint="pass at least one message")
     writer = _Writer(draft)
+    now = last_user_turn(messages)
     for i, message in enumerate(messages):
+        draft.past = i < now
         writer.write(f"messages[{i}]", message)
     return _one_system(writer.out, draft) if draft.profile.one_system else writer.out
 

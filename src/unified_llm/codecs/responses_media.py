@@ -7,6 +7,7 @@ from typing import Any
 
 from unified_llm.codecs.openai_media import PLACEHOLDER
 from unified_llm.codecs.responses_draft import DIALECT, ResponsesDraft
+from unified_llm.codecs.stand_ins import check_file_id, stand_in
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Audio, File, Image, Opaque, Part, Text
 
@@ -19,7 +20,8 @@ def content_part(part: Part, where: str, draft: ResponsesDraft) -> dict[str, Any
     """The content part, or None for what is not sent (recorded, empty texts aside).
 
     Raises:
-        InvalidMessageError: the server takes it in another form only, which the caller can make.
+        InvalidMessageError: the server takes it in another form only, which the caller can make; in the history a
+            text stands for it.
     """
     native = getattr(part, "native", None)
     if native is not None and (native.dialect, native.provider) == (DIALECT, draft.provider):
@@ -28,15 +30,23 @@ def content_part(part: Part, where: str, draft: ResponsesDraft) -> dict[str, Any
         if part.citations:
             draft.lose(f"{where}.citations", "citations go back only as the item they came in")
         return {"type": "input_text", "text": part.text} if part.text else None
-    if isinstance(part, Image):
-        return _image(part, where, draft)
-    if isinstance(part, File):
-        return _file(part, where, draft)
+    if isinstance(part, (Image, File)):
+        return _media(part, where, draft)
     if isinstance(part, Audio):
         return _missing("audio", where, draft)
     kind = part.type or "opaque" if isinstance(part, Opaque) else type(part).__name__.lower()
     draft.lose(f"{where}.{kind}", "a user message cannot hold it")
     return None
+
+
+def _media(part: Image | File, where: str, draft: ResponsesDraft) -> dict[str, Any]:
+    try:
+        return _image(part, where, draft) if isinstance(part, Image) else _file(part, where, draft)
+    except InvalidMessageError as exc:
+        if not draft.past or (part.path is not None and part.data is None):
+            raise
+        draft.lose(f"{where}.{type(part).__name__.lower()}", exc.message)
+        return {"type": "input_text", "text": stand_in(part)}
 
 
 def _missing(kind: str, where: str, draft: ResponsesDraft) -> dict[str, Any]:
@@ -63,6 +73,7 @@ def _image(part: Image, where: str, draft: ResponsesDraft) -> dict[str, Any]:
             )
         return wire | {"image_url": _data_url(part.data, media_type)}
     if part.file_id is not None:
+        check_file_id(part, where, provider=draft.provider, maker="OpenAI")
         return wire | {"file_id": part.file_id}
     if part.url is None:
         raise InvalidMessageError(f"{where}: {part.path} was not read", hint="pass the bytes: data=...")
@@ -84,6 +95,7 @@ def _file(part: File, where: str, draft: ResponsesDraft) -> dict[str, Any]:
     if not draft.profile.files:
         return _missing("file", where, draft)
     if part.file_id is not None:
+        check_file_id(part, where, provider=draft.provider, maker="OpenAI")
         return {"type": "input_file", "file_id": part.file_id}
     if part.data is not None:
         data = _data_url(part.data, part.media_type or "application/pdf")

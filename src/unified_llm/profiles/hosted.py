@@ -10,6 +10,9 @@ __all__ = ["HOSTED"]
 _ENGINE_SAMPLING = frozenset({"top_k", "min_p"})
 _SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs"})
 
+# https://developers.openai.com/api/docs/guides/images-vision, https://docs.mistral.ai/capabilities/vision
+_IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
 _OPENAI_MODELS = (
     # https://developers.openai.com/api/docs/guides/reasoning: sampling options are refused while the model reasons;
     # gpt-5.1 and later take them again when the effort is "none".
@@ -40,6 +43,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://developers.openai.com/api/reference/resources/chat
     Profile(
         "openai",
+        image_types=_IMAGE_TYPES,
         embeddings="yes",
         max_tokens_field="max_completion_tokens",
         unsupported=_ENGINE_SAMPLING,
@@ -56,6 +60,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (v1 API)
     Profile(
         "azure",
+        image_types=_IMAGE_TYPES,
         embeddings="yes",
         base_path="openai/v1",
         auth="api-key",
@@ -101,11 +106,12 @@ HOSTED: tuple[Profile, ...] = (
         efforts=("low", "medium", "high"),
         prompt_caching="automatic",
         think_tags=True,  # reasoning_format "raw" is the default of several models
-        models=(ModelRule(r"qwen", changes={"efforts": ("none", "default")}),),
+        models=(ModelRule(r"qwen", changes={"efforts": ("none", "default"), "thinking_on": "default"}),),
     ),
     # https://docs.mistral.ai/api: unknown fields are 422 extra_forbidden
     Profile(
         "mistral",
+        image_types=_IMAGE_TYPES,
         embeddings="yes",
         seed_field="random_seed",
         unsupported=_ENGINE_SAMPLING | {"logprobs", "user"},
@@ -147,6 +153,8 @@ HOSTED: tuple[Profile, ...] = (
     # https://ai.google.dev/gemini-api/docs/openai
     Profile(
         "gemini",
+        # https://ai.google.dev/gemini-api/docs/image-understanding
+        image_types=frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"}),
         embeddings="yes",
         unsupported=_ENGINE_SAMPLING | {"seed", "user", "parallel_tool_calls", "logprobs"},
         thinking="google",
@@ -167,6 +175,7 @@ HOSTED: tuple[Profile, ...] = (
     # https://openrouter.ai/docs/guides/best-practices/reasoning-tokens
     Profile(
         "openrouter",
+        image_types=_IMAGE_TYPES,
         thinking="reasoning",
         thinking_budget_field="reasoning.max_tokens",
         effort_field="reasoning.effort",
