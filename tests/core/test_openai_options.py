@@ -177,6 +177,14 @@ def test_anythingllm_always_gets_the_temperature_it_computes_with() -> None:
         ),
         ("gemini", "m", False, {"reasoning_effort": "none"}, []),
         ("mistral", "m", True, {"reasoning_effort": "high"}, []),
+        ("groq", "qwen/qwen3-32b", True, {"reasoning_effort": "default"}, []),
+        ("groq", "qwen3", 99, {"reasoning_effort": "default"}, [("changed", "thinking"), ("changed", "effort")]),
+            "groq",
+            "qwen/qwen3-32b",
+            1000,
+            {"reasoning_effort": "default"},
+            [("changed", "thinking"), ("changed", "effort")],
+        ),
         ("groq", "m", True, {}, []),  # it thinks anyway
         ("lmstudio", "m", False, {}, [("dropped", "thinking")]),
         ("lmstudio", "m", 512, {}, [("dropped", "thinking")]),
@@ -203,6 +211,12 @@ def test_thinking_is_switched_in_each_servers_way(
         ("deepseek", "m", "none", {"thinking": {"type": "disabled"}}, []),
         ("deepseek", "m", "medium", {"reasoning_effort": "medium"}, []),
         ("groq", "qwen/qwen3-32b", "none", {"reasoning_effort": "none"}, []),
+        ("groq", "qwen/qwen3-32b", "low", {"reasoning_effort": "default"}, [("changed", "effort")]),
+        ("groq", "qwen/qwen3-32b", "high", {"reasoning_effort": "default"}, [("changed", "effort")]),
+        ("mistral", "m", "minimal", {"reasoning_effort": "high"}, [("changed", "effort")]),
+        ("mistral", "m", "low", {"reasoning_effort": "high"}, [("changed", "effort")]),
+        ("mistral", "m", "none", {"reasoning_effort": "none"}, []),
+        ("xai", "grok-4.3", "minimal", {"reasoning_effort": "low"}, [("changed", "effort")]),
     ],
 )
 def test_effort_is_sent_or_replaced_by_the_nearest_one(

@@ -124,7 +124,9 @@ def _put_effort(body: Body, effort: str, draft: Draft) -> None:
 
 
 def nearest_effort(effort: str, accepted: tuple[str, ...]) -> str:
-    """The accepted effort next to `effort`; of two at the same distance, the lower."""
+    """The accepted effort next to `effort`; of two at the same distance, the lower. Only "none" becomes "none"."""
+    if effort != "none":
+        accepted = tuple(e for e in accepted if e != "none") or accepted  # thinking is off only when that was asked
     if effort not in EFFORTS:
         return accepted[-1]
     place = EFFORTS.index(effort)
