@@ -23,6 +23,9 @@ __all__ = ["MemoryCache", "ResponseCache", "SQLiteCache"]
 
 logger = logging.getLogger("unified_llm")
 
+PRECISION = 1.0
+"""Seconds that an answer's last use may be off in a file: what is asked for all the time is not written each time."""
+
 
 class ResponseCache(ABC):
     """Keeps bytes under a key. Subclass it to keep them elsewhere; may be shared by clients and threads."""
@@ -49,9 +52,12 @@ class ResponseCache(ABC):
 
 
 def _checked(ttl: float | None, most: int) -> None:
-    if (ttl is not None and ttl <= 0) or most < 1:
+    whole = isinstance(most, int) and not isinstance(most, bool)
+    lasts = ttl is None or (isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and ttl > 0)
+    if not whole or most < 1 or not lasts:
         raise ConfigurationError(
-            f"a cache of {most} answers for {ttl} s makes no sense", hint="ttl=None keeps them until there are too many"
+            f"a cache of {most!r} answers for {ttl!r} s makes no sense",
+            hint="most is a whole number, 1 or more; ttl is seconds, or None to keep them until there are too many",
         )
 
 
@@ -112,7 +118,7 @@ class SQLiteCache(ResponseCache):
 
     Args:
         path: the file; made when it is not there.
-        most: answers kept; the least recently used go first.
+        most: answers kept, and at times up to 1 % more for each process; the least recently used go first.
         ttl: seconds an answer is kept; None: until it must make room.
 
     Raises:
@@ -132,6 +138,7 @@ class SQLiteCache(ResponseCache):
         self.most, self.ttl = most, ttl
         self._clock = clock
         self._lock = threading.Lock()
+        self._puts, self._tidy_every = 0, max(1, most // 100)
         try:
             self.path.touch(mode=0o600)
             self._connection = sqlite3.connect(self.path, timeout=1.0, check_same_thread=False, isolation_level=None)
@@ -140,36 +147,45 @@ class SQLiteCache(ResponseCache):
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB, written REAL, used REAL)"
             )
+            self._connection.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
         except (OSError, sqlite3.Error) as exc:
             raise ConfigurationError(
                 f"the cache {self.path} cannot be used: {exc}", hint="name a file in a folder you may write to"
             ) from exc
 
     def get(self, key: str) -> bytes | None:
-        now = self._clock()
-        oldest = now - self.ttl if self.ttl is not None else float("-inf")
         try:
             with self._lock:
                 row = self._connection.execute(
-                    "UPDATE answers SET used = ? WHERE key = ? AND written BETWEEN ? AND ? RETURNING value",
-                    (now, key, oldest, now),
+                    "SELECT value, written, used FROM answers WHERE key = ?", (key,)
                 ).fetchone()
+                now = self._clock()  # taken last: what another process wrote meanwhile is not of the future
+                if row is None or not 0 <= now - row[1] <= (now if self.ttl is None else self.ttl):
+                    return None
+                if now - row[2] >= PRECISION:
+                    self._connection.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
         except sqlite3.Error as exc:
             logger.warning("the cache %s cannot be read: %s", self.path, exc)
             return None
-        return None if row is None else bytes(row[0])
+        return bytes(row[0])
 
     def put(self, key: str, value: bytes) -> None:
-        now = self._clock()
         try:
             with self._lock:
+                now = self._clock()
                 self._connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, value, now, now))
-                self._connection.execute(
-                    "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used DESC LIMIT -1 OFFSET ?)",
-                    (self.most,),
-                )
+                if self._puts % self._tidy_every == 0:
+                    self._make_room()
+                self._puts += 1
         except sqlite3.Error as exc:
             logger.warning("the cache %s cannot be written: %s", self.path, exc)
+
+    def _make_room(self) -> None:
+        """Drop the least recently used beyond `most`: a walk over the index, so not with every put."""
+        self._connection.execute(
+            "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers ORDER BY used DESC LIMIT -1 OFFSET ?)",
+            (self.most,),
+        )
 
     def clear(self) -> None:
         with self._lock:

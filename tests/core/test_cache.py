@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -356,6 +358,67 @@ def test_many_threads_share_one_file(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_several_processes_share_one_file_without_missing_what_is_there(tmp_path: Path) -> None:
+    """Each reads what it has just written, and what all the others read and write again and again."""
+    code = (
+        "import logging, sys\n"
+        "from unified_llm import SQLiteCache\n"
+        "logging.basicConfig(level=logging.WARNING)\n"
+        "cache, me = SQLiteCache(sys.argv[1], 1000), sys.argv[2]\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "missed = 0\n"
+        "for i in range(400):\n"
+        "    cache.put('shared', b'x' * 100)\n"
+        "    missed += cache.get('shared') is None\n"
+        "    cache.put(f'{me}-{i % 20}', me.encode())\n"
+        "    missed += cache.get(f'{me}-{i % 20}') != me.encode()\n"
+        "print(missed)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "answers.db")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = [subprocess.Popen([*command, str(n)], text=True, **pipes) for n in range(2)]  # type: ignore[call-overload]
+    for process in running:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=50) for process in running] == [("0\n", "")] * 2
+
+
+def test_an_answer_written_by_another_process_during_a_read_is_found(tmp_path: Path) -> None:
+    now = [100.0]
+    one = SQLiteCache(tmp_path / "answers.db", clock=lambda: now[0])
+
+    def later() -> float:
+        """The clock of the reader: another process writes just before it is looked at."""
+        now[0] += 1.0
+        one.put("a", b"new")
+        return now[0]
+
+    one.put("a", b"old")
+    other = SQLiteCache(tmp_path / "answers.db", clock=later)
+    assert other.get("a") == b"old"
+    one.close()
+    other.close()
+
+
+def test_a_put_into_a_full_file_does_not_sort_what_is_in_it(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "answers.db", 2000)
+    for i in range(4100):
+        cache.put(str(i), b"x")
+    (left,) = cache._connection.execute("SELECT count(*) FROM answers").fetchone()
+    assert 2000 <= left <= 2020
+    assert cache.get("4099") == b"x"
+    assert cache.get("1") is None
+    plan = cache._connection.execute(
+        "EXPLAIN QUERY PLAN SELECT rowid FROM answers ORDER BY used DESC LIMIT -1 OFFSET 1"
+    ).fetchall()
+    assert "answers_by_use" in str(plan)
+    assert "TEMP B-TREE" not in str(plan)
+    cache.close()
+
+
 @given(st.lists(st.binary(max_size=20), max_size=6), st.text(max_size=10))
 def test_what_is_packed_is_unpacked(chunks: list[bytes], content_type: str) -> None:
     kept = Kept(content_type, tuple(chunks))
@@ -376,7 +439,10 @@ def test_everything_that_is_sent_makes_the_key_and_the_credential_does_not() -> 
     assert key_of("p", "a", replace(call, timeout=3.0)) in keys
 
 
-@pytest.mark.parametrize("arguments", [{"ttl": 0}, {"ttl": -1}, {"most": 0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"ttl": 0}, {"ttl": -1}, {"ttl": "1"}, {"ttl": float("nan")}, {"most": 0}, {"most": "x"}, {"most": 1.5}],
+)
 def test_limits_that_make_no_sense_are_refused(arguments: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         MemoryCache(**arguments)
