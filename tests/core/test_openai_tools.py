@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from testkit.openai_wire import ADD, MUL, SCHEMA, ask, body_of, encode, said, sent
-from unified_llm.errors import InvalidRequestError
+from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.messages import (
     Message,
 )
 from unified_llm.profiles import Profile
-from unified_llm.requests import ResponseFormat
+from unified_llm.requests import ChatRequest, ResponseFormat
 from unified_llm.tools import Tool, ToolChoice
 
 # -- tools -----------------------------------------------------------------------------------------------------------
@@ -159,3 +159,25 @@ def test_a_schema_goes_into_the_prompt_where_it_cannot_be_enforced(profile: str,
     assert body["messages"][0]["content"].startswith("Be brief.\n\n")
     assert '"additionalProperties":false' in body["messages"][0]["content"]
     assert said(request, profile) == [("changed", "response_format")]
+
+
+@pytest.mark.parametrize(
+    ("profile", "request_"),
+    [
+        ("lmstudio", ask(tools=[ADD, MUL], tool_choice=ToolChoice("tool", "add"), on_unsupported="error")),
+        ("anythingllm", ask(response_format=ResponseFormat(SCHEMA), on_unsupported="error")),
+        ("lmstudio", ask(tools=[ADD], response_format=ResponseFormat(SCHEMA), on_unsupported="error")),
+        ("mistral", ask(effort="low", on_unsupported="error")),
+        ("openai", ask(model="gpt-5.2", thinking=1000, on_unsupported="error")),
+    ],
+)
+def test_a_change_of_meaning_is_refused_when_the_policy_is_error(profile: str, request_: ChatRequest) -> None:
+    with pytest.raises(UnsupportedOptionError) as caught:
+        encode(request_, profile)
+    assert caught.value.hint
+    assert caught.value.provider == profile
+
+
+def test_what_says_the_same_in_another_form_is_no_error() -> None:
+    history = [Message("user", "Hi"), Message("system", "Be brief"), Message("user", "Answer")]
+    assert said(ask(history, on_unsupported="error"), "mistral") == [("changed", "messages")]

@@ -159,7 +159,7 @@ class _Writer:
         text = "\n\n".join(filter(None, [text, *media]))
         if not images:
             return text
-        self._draft.change(f"{where}.tool_result", "its images follow in a user message, where templates see them")
+        self._draft.rearrange(f"{where}.tool_result", "its images follow in a user message, where templates see them")
         self._images += images
         return text or "The result follows in the next message."
 
@@ -202,7 +202,7 @@ class _Writer:
             return {**call.native.raw, "id": call_id}
         arguments: Any = call.arguments
         if call.parse_error is not None:
-            self._draft.change(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
+            self._draft.rearrange(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
             arguments = {"invalid_arguments": call.arguments_json}
         return {"id": call_id, "function": {"name": call.name, "arguments": arguments}}
 

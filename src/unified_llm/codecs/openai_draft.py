@@ -63,16 +63,24 @@ class Draft:
 
     def drop(self, what: str, reason: str) -> None:
         """Record that `what` is not sent, or raise `UnsupportedOptionError` when the policy is "error"."""
+        self._refuse(what, reason)
+        self.adjustments.append(Adjustment("dropped", what, reason))
+
+    def _refuse(self, what: str, reason: str) -> None:
         if self._policy == "error":
             raise UnsupportedOptionError(
-                f"{what} cannot be sent: {reason}",
+                f"{what} cannot be sent as it is: {reason}",
                 provider=self.provider,
                 hint=f"leave {what} out, or set on_unsupported='warn' to go on without it",
             )
-        self.adjustments.append(Adjustment("dropped", what, reason))
 
     def change(self, what: str, reason: str) -> None:
-        """Record that `what` is sent in another form."""
+        """Record that an option means something else as it is sent, or raise as `drop` does."""
+        self._refuse(what, reason)
+        self.adjustments.append(Adjustment("changed", what, reason))
+
+    def rearrange(self, what: str, reason: str) -> None:
+        """Record that something says the same in another form: never an error."""
         self.adjustments.append(Adjustment("changed", what, reason))
 
     def lose(self, what: str, reason: str) -> None:

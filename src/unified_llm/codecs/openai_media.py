@@ -121,5 +121,5 @@ def _file(part: File, where: str, draft: Draft) -> dict[str, Any]:
 def _text_file(part: File, data: bytes, where: str, draft: Draft) -> dict[str, Any]:
     """A text document goes into the message as text: every server reads that, none of them reads a text file part."""
     name = f' name="{part.name}"' if part.name else ""
-    draft.change(f"{where}.file", "the document's text is sent inside the message")
+    draft.rearrange(f"{where}.file", "the document's text is sent inside the message")
     return {"type": "text", "text": f"<document{name}>\n{data.decode('utf-8', 'replace')}\n</document>"}

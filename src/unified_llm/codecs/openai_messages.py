@@ -179,7 +179,9 @@ class _Writer:
             if draft.profile.tool_result_images:
                 content = [*([{"type": "text", "text": text}] if text else []), *wires]
             else:
-                draft.change(f"{where}.tool_result", "its images follow in a user message: tool results hold text only")
+                draft.rearrange(
+                    f"{where}.tool_result", "its images follow in a user message: tool results hold text only"
+                )
                 self.media += [{"type": "text", "text": f"Returned by the tool call {result.call_id}:"}, *wires]
                 content = text or "The result follows in the next message."
         return {"role": "tool", "tool_call_id": draft.call_id(result.call_id), "content": content}
@@ -222,7 +224,7 @@ class _Writer:
         self._calls.add(call.id)
         arguments = call.arguments_json
         if call.parse_error is not None:
-            draft.change(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
+            draft.rearrange(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
             arguments = _json.dumps_str({"invalid_arguments": arguments})
         elif not arguments.startswith("{"):  # "", "null", or encoded twice: many servers fail on these
             arguments = _json.dumps_str(call.arguments)

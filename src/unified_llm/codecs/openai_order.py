@@ -36,7 +36,7 @@ def _one_system(messages: list[Wire], draft: Draft) -> list[Wire]:
     places = [i for i, m in enumerate(messages) if m["role"] in _SYSTEM]
     if not places or places == [0]:
         return messages
-    draft.change("messages", "the server takes one system message, the first: they were joined there")
+    draft.rearrange("messages", "the server takes one system message, the first: they were joined there")
     text = "\n\n".join(messages[i]["content"] for i in places)
     return [{**messages[places[0]], "content": text}, *(m for m in messages if m["role"] not in _SYSTEM)]
 
@@ -45,7 +45,7 @@ def _bridge(messages: list[Wire], draft: Draft) -> list[Wire]:
     result: list[Wire] = []
     for message in messages:
         if message["role"] == "user" and result and result[-1]["role"] == "tool":
-            draft.change(
+            draft.rearrange(
                 "messages", "the server takes no user message right after a tool result: an OK was put between"
             )
             result.append({"role": "assistant", "content": "OK."})
@@ -58,7 +58,7 @@ def _merged(messages: list[Wire], draft: Draft) -> list[Wire]:
     for message in messages:
         last = result[-1] if result else None
         if last is not None and last["role"] == message["role"] and last["role"] != "tool":
-            draft.change("messages", f"roles must alternate: two {message['role']} messages were joined")
+            draft.rearrange("messages", f"roles must alternate: two {message['role']} messages were joined")
             result[-1] = _joined(last, message)
         else:
             result.append(message)

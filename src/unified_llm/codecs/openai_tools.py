@@ -53,7 +53,7 @@ def _tool(tool: Tool, draft: Draft) -> Body:
         else:
             draft.drop("strict", f"{draft.provider} does not know strict tools")
     if tool.extras:
-        draft.change(f"tools[{tool.name}]", f"sent without {', '.join(tool.extras)}: another provider's own fields")
+        draft.rearrange(f"tools[{tool.name}]", f"sent without {', '.join(tool.extras)}: another provider's own fields")
     return {"type": "function", "function": function}
 
 
@@ -116,7 +116,7 @@ def put_response_format(body: Body, wanted: ResponseFormat, draft: Draft) -> Non
         draft.change("response_format", f"{draft.provider} cannot enforce a schema: it is asked for in the prompt")
         add_instruction(body["messages"], json_instruction(wanted), profile.system_role)
     elif not says_json(body["messages"]):  # OpenAI, Groq and DeepSeek answer 400 when no message says it
-        draft.change("response_format", "the instruction to answer with JSON was added to the prompt")
+        draft.rearrange("response_format", "the instruction to answer with JSON was added to the prompt")
         add_instruction(body["messages"], json_instruction(wanted), profile.system_role)
 
 

@@ -148,7 +148,7 @@ class _Writer:
             if raw.get("type") == "custom_tool_call":
                 self._draft.custom.add(wire)
             if raw.get("call_id") != wire:
-                self._draft.change(f"{where}.tool_call", "its id was missing or taken: another one is sent")
+                self._draft.rearrange(f"{where}.tool_call", "its id was missing or taken: another one is sent")
                 raw["call_id"] = wire
         self.out.append(raw)
 
@@ -167,7 +167,7 @@ class _Writer:
     def _call(self, call: ToolCall, where: str) -> Item:
         arguments = call.arguments_json
         if call.parse_error is not None:
-            self._draft.change(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
+            self._draft.rearrange(f"{where}.tool_call", f"{call.parse_error}; they are sent wrapped in an object")
             arguments = _json.dumps_str({"invalid_arguments": arguments})
         elif not arguments.startswith("{"):  # "", "null", or encoded twice
             arguments = _json.dumps_str(call.arguments)
@@ -186,7 +186,7 @@ def _one_system(items: list[Item], draft: ResponsesDraft) -> list[Item]:
     places = [i for i, item in enumerate(items) if item.get("role") in _SYSTEM]
     if not places or places == [0]:
         return items
-    draft.change("messages", "the server takes one system message, the first: they were joined there")
+    draft.rearrange("messages", "the server takes one system message, the first: they were joined there")
     text = "\n\n".join(items[i]["content"] for i in places)
     return [{**items[places[0]], "content": text}, *(i for i in items if i.get("role") not in _SYSTEM)]
 

@@ -89,7 +89,7 @@ def _image(part: Image, where: str, draft: ResponsesDraft) -> dict[str, Any]:
 def _file(part: File, where: str, draft: ResponsesDraft) -> dict[str, Any]:
     if part.data is not None and (part.media_type or "").startswith(_TEXT_TYPES):
         name = f' name="{part.name}"' if part.name else ""
-        draft.change(f"{where}.file", "the document's text is sent inside the message")
+        draft.rearrange(f"{where}.file", "the document's text is sent inside the message")
         text = f"<document{name}>\n{part.data.decode('utf-8', 'replace')}\n</document>"
         return {"type": "input_text", "text": text}
     if not draft.profile.files:

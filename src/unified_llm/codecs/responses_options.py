@@ -104,11 +104,16 @@ def put_format(body: Body, wanted: ResponseFormat, draft: ResponsesDraft) -> Non
     else:
         body["text"] = {"format": {"type": "json_object"}}
         if not says_json([i for i in body["input"] if "role" in i]):  # a 400 otherwise
-            _instruct(body, wanted, "the instruction to answer with JSON was added to the prompt", draft)
+            draft.rearrange("response_format", "the instruction to answer with JSON was added to the prompt")
+            _add_instruction(body, wanted, draft)
 
 
 def _instruct(body: Body, wanted: ResponseFormat, reason: str, draft: ResponsesDraft) -> None:
     draft.change("response_format", reason)
+    _add_instruction(body, wanted, draft)
+
+
+def _add_instruction(body: Body, wanted: ResponseFormat, draft: ResponsesDraft) -> None:
     items, text = body["input"], json_instruction(wanted)
     if items and items[0].get("role") in ("system", "developer"):
         items[0] = {**items[0], "content": f"{items[0]['content']}\n\n{text}"}
