@@ -43,7 +43,7 @@ def dump_message(message: Message) -> dict[str, Any]:
     """See `Message.dump`."""
     value: dict[str, Any] = {"role": message.role.value, "parts": [_dump_part(p) for p in message.parts]}
     if message.origin is not None:
-        value["origin"] = {n: getattr(message.origin, n) for n in Origin.__slots__}
+        value["origin"] = {n: v for n in Origin.__slots__ if (v := getattr(message.origin, n)) is not False}
     return value | {k: v for k in ("name", "id") if (v := getattr(message, k)) is not None}
 
 

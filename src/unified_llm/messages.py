@@ -61,11 +61,15 @@ _ROLES: dict[str, MessageRole] = {r.value: r for r in MessageRole} | {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an assistant message was made: provider name, wire dialect, model id."""
+    """Where an assistant message was made: provider name, wire dialect, model id.
+
+    `paused`: its maker stopped in the middle (`FinishReason.PAUSE`), and goes on when it gets the message back.
+    """
 
     provider: str
     dialect: str
     model: str
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

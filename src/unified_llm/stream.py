@@ -8,7 +8,7 @@ Parts are numbered by `index`, counted from 0 in the order in which they first a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeAlias, Union
 
 from unified_llm.messages import Message, Opaque, Origin, Part, Text, Thinking, ToolCall
@@ -216,6 +216,8 @@ class Accumulator:
             "finish_details": self.finish.details,
             "usage": self.usage,
         }
+        if origin is not None and self.finish.reason is FinishReason.PAUSE:
+            origin = replace(origin, paused=True)
         return ChatResponse(
             Message("assistant", self.parts(), origin=origin),
             **(given | {k: v for k, v in details.items() if v is not None}),

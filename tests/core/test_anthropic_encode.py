@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testkit.claude_calls import CONTEXT, decoded_fixture, encode, judged, request
+from testkit.claude_calls import CONTEXT, decode, decoded_fixture, encode, events, judged, request
 from testkit.claude_rules import sign, sign_redacted
 from unified_llm import InvalidMessageError, InvalidRequestError, Message, UnsupportedOptionError
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
+from unified_llm.message_dumps import dump_message, load_message
 from unified_llm.messages import (
     Audio,
     File,
@@ -27,6 +28,7 @@ from unified_llm.messages import (
     ToolCall,
     ToolResult,
 )
+from unified_llm.stream import Accumulator
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 OLD = "claude-haiku-4-5"
@@ -127,6 +129,31 @@ def test_a_conversation_that_ends_with_the_assistant_is_refused_where_it_cannot_
     body, adjustments = encode(talk, OLD)
     assert contents(body)[-1] == ("assistant", "The answer is")
     assert reasons(adjustments) == [("changed", "messages")]
+
+
+def test_a_turn_that_paused_after_plain_text_goes_back_as_it_is_streamed_or_not() -> None:
+    message: dict[str, Any] = {"content": [{"type": "text", "text": "First, "}], "stop_reason": "pause_turn"}
+    lines = [
+        {"type": "message_start", "message": {"model": "m"}},
+        {"type": "content_block_start", "index": 0, "content_block": message["content"][0]},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "pause_turn"}},
+        {"type": "message_stop"},
+    ]
+    found = events([b"data: " + json.dumps(line).encode() + b"\n\n" for line in lines])
+    streamed = Accumulator()
+    for event in found:
+        streamed.add(event)
+    origin = Origin("claude", "anthropic", "claude-sonnet-5-5")
+    for paused in (decode(message).message, streamed.response(origin=origin).message):
+        kept = load_message(json.loads(json.dumps(dump_message(paused))))
+        assert kept == paused
+        call = AnthropicMessages().encode(request([Message("user", "Research."), kept]), CONTEXT)
+        assert json.loads(call.body or b"")["messages"][-1] == {"role": "assistant", "content": "First, "}
+    ended = decode(message | {"stop_reason": "end_turn"}).message
+    assert "paused" not in dump_message(ended)["origin"]
+    with pytest.raises(InvalidMessageError, match="ends with an assistant message"):
+        encode([Message("user", "Research."), ended])
 
 
 def test_a_paused_turn_goes_back_as_it_is() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from testkit.claude_calls import CONTEXT, decode, encode, events, judged, request, response_of
+from testkit.claude_calls import CONTEXT, decode, decoded_fixture, encode, events, judged, request, response_of
 from unified_llm import InvalidRequestError, Message, Tool, ToolCall, ToolResult, UnsupportedOptionError
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.messages import Text
@@ -242,6 +242,13 @@ def test_a_forced_choice_in_words_joins_a_system_message_that_is_there() -> None
     body, _ = encode(talk, tools=[WEATHER], tool_choice="required")
     assert body["messages"][-1]["content"][0]["text"] == "In French."
     assert "one of the tools" in body["messages"][-1]["content"][1]["text"]
+
+
+def test_a_forced_choice_that_can_be_asked_nowhere_is_told_as_dropped() -> None:
+    paused = decoded_fixture("pause_turn").message
+    body, adjustments = encode([Message("user", "x"), paused], tools=[WEATHER], tool_choice="required")
+    assert (body["tool_choice"], body["messages"][-1]["role"]) == ({"type": "auto"}, "assistant")
+    assert what(adjustments) == [("dropped", "tool_choice")]
 
 
 def test_parallel_calls_can_be_forbidden() -> None:

@@ -330,6 +330,17 @@ def test_the_openai_dialect_is_one_option_away(openai_double: Callable[..., Open
     assert double.requests[0].path == "/chat/completions"
 
 
+async def test_a_model_that_is_not_there_is_answered_with_those_that_are(llm: UnifiedLLM) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        llm.chat("Hi", model="ollama:plian:1b")
+    assert (caught.value.hint or "").startswith("installed: plain:1b, ")
+    assert "models pull ollama:" in (caught.value.hint or "")
+    with pytest.raises(ModelNotFoundError) as again:
+        await llm.chat_async("Hi", model="ollama:plian:1b")
+    assert again.value.hint == caught.value.hint
+    await llm.aclose()
+
+
 def test_the_responses_api_is_another() -> None:
     with WireServer(json_reply({"error": "model 'm' not found"}, 404)) as server:
         llm = UnifiedLLM(model="ollama:m", base_url=server.url, dialect="responses")

@@ -100,7 +100,7 @@ def _fields(
 ) -> tuple[dict[str, Any], str | None]:
     """The body's fields besides model, system and messages (None: not sent), and an instruction to append."""
     config = request.config
-    tools, choice, instruction = options.tool_fields(request, family, notes)
+    tools, choice, instruction = options.tool_fields(request, family, notes, words=turns[-1].role != "assistant")
     answer = options.format_tool(request, family)
     if answer is not None:
         tools, choice = [answer], {"type": "tool", "name": answer["name"]}

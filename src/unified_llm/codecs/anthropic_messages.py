@@ -18,7 +18,7 @@ from unified_llm.codecs.errors import error_from_body, error_from_reply, has_err
 from unified_llm.errors import ModelNotFoundError, UnifiedLLMError
 from unified_llm.messages import Message, Origin
 from unified_llm.requests import ChatRequest
-from unified_llm.responses import ChatResponse
+from unified_llm.responses import ChatResponse, FinishReason
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["AnthropicMessages", "AnthropicModels"]
@@ -70,11 +70,13 @@ class AnthropicMessages:
         reader = _reader(request, context)
         parts = [reader.part(raw) for raw in value["content"] if isinstance(raw, dict)]
         stop = text_of(value.get("stop_reason"))
+        finish = reader.finish(stop, text_of(value.get("stop_sequence")))
+        paused = finish is FinishReason.PAUSE
         return ChatResponse(
-            Message("assistant", parts, origin=Origin(context.provider, DIALECT, request.model)),
+            Message("assistant", parts, origin=Origin(context.provider, DIALECT, request.model, paused)),
             model=text_of(value.get("model")) or request.model,
             provider=context.provider,
-            finish_reason=reader.finish(stop, text_of(value.get("stop_sequence"))),
+            finish_reason=finish,
             native_finish_reason=stop,
             finish_details=finish_details(value),
             usage=usage_of(value.get("usage")),

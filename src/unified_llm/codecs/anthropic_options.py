@@ -88,13 +88,16 @@ def metadata(config: ModelConfig) -> dict[str, Any] | None:
 
 
 def tool_fields(
-    request: ChatRequest, family: ClaudeFamily, notes: Notes
+    request: ChatRequest, family: ClaudeFamily, notes: Notes, *, words: bool = True
 ) -> tuple[list[dict[str, Any]] | None, dict[str, Any] | None, str | None]:
-    """``tools``, ``tool_choice``, and an instruction that replaces a choice the model does not take."""
+    """``tools``, ``tool_choice``, and an instruction that replaces a choice the model does not take.
+
+    `words`: whether there is a place for an instruction; a turn of the assistant that goes on has none.
+    """
     if not request.tools:
         return None, None, None
     tools = [_tool(tool, family, notes) for tool in request.tools]
-    choice, instruction = _choice(request.tool_choice, family, request.model, notes)
+    choice, instruction = _choice(request.tool_choice, family, request.model, notes, words)
     if request.config.parallel_tool_calls is False and (choice or {}).get("type") != "none":
         choice = (choice or {"type": "auto"}) | {"disable_parallel_tool_use": True}
     return tools, choice, instruction
@@ -135,7 +138,7 @@ def _make_strict(wire: dict[str, Any], tool: Tool, family: ClaudeFamily, notes: 
 
 
 def _choice(
-    choice: ToolChoice | None, family: ClaudeFamily, model: str, notes: Notes
+    choice: ToolChoice | None, family: ClaudeFamily, model: str, notes: Notes, words: bool
 ) -> tuple[dict[str, Any] | None, str | None]:
     if choice is None:
         return None, None
@@ -143,6 +146,9 @@ def _choice(
         return {"type": choice.mode}, None
     if family.forced_tools:
         return ({"type": "any"} if choice.mode == "required" else {"type": "tool", "name": choice.name}), None
+    if not words:
+        notes.dropped("tool_choice", f"{model} does not take a forced tool choice, least of all inside a turn")
+        return {"type": "auto"}, None
     notes.changed("tool_choice", f"{model} does not take a forced tool choice: it is asked to in words")
     asked = f"the tool `{choice.name}`" if choice.mode == "tool" else "one of the tools"
     return {"type": "auto"}, f"Answer this turn by calling {asked}. Do not answer in text."

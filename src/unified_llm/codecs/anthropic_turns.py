@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from unified_llm.codecs.anthropic_models import ClaudeFamily
-from unified_llm.codecs.anthropic_parts import Block, PartEncoder
+from unified_llm.codecs.anthropic_parts import DIALECT, Block, PartEncoder
 from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Message, MessageRole, Part, Text
@@ -60,7 +60,8 @@ def encode_turns(
     if not turns:
         raise InvalidMessageError("there is nothing to send but a system prompt", hint="add a user message with text")
     _check_pairs(turns)
-    _check_ending(turns, encoder, family)
+    if not _is_paused(messages[-1]):
+        _check_ending(turns, encoder, family)
     return system, turns
 
 
@@ -198,10 +199,16 @@ def _unanswered(calls: list[str]) -> InvalidMessageError:
     )
 
 
+def _is_paused(message: Message) -> bool:
+    """Whether Claude stopped in the middle of this turn and wants it back as it is, whatever it ends with."""
+    origin = message.origin
+    return origin is not None and origin.paused and origin.dialect == DIALECT
+
+
 def _check_ending(turns: list[Turn], encoder: PartEncoder, family: ClaudeFamily) -> None:
     last = turns[-1]
     if last.role != "assistant" or any(b["type"] not in _OWN_WORDS for b in last.content):
-        return  # a paused turn (server tools, compaction) goes back as it is
+        return  # server tools, compaction: what a turn that was paused holds
     if not family.prefill:
         raise InvalidMessageError(
             "the conversation ends with an assistant message, which this model cannot continue",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, ClassVar, Literal
 
 from unified_llm import _json
@@ -116,6 +118,30 @@ class OllamaProvider(OpenAICompatibleProvider):
     def _kind_of(self, request: ChatRequest) -> tuple[str, bool]:
         config = request.config
         return request.model, config.thinking is not None or config.effort is not None
+
+    # -- models that are not there -----------------------------------------------------------------------------------
+
+    def _name_models(self, error: ModelNotFoundError, model: str) -> None:
+        """The hint tells how to get the model; what is installed, which costs one request, comes before it."""
+        if self.driver is not self._native:
+            super()._name_models(error, model)
+            return
+        with suppress(UnifiedLLMError):  # the error at hand matters more
+            self._name_installed(error, model, self._native.send(TAGS))
+
+    async def _name_models_async(self, error: ModelNotFoundError, model: str) -> None:
+        if self.driver is not self._native:
+            await super()._name_models_async(error, model)
+            return
+        with suppress(UnifiedLLMError):
+            self._name_installed(error, model, await self._native.send_async(TAGS))
+
+    def _name_installed(self, error: ModelNotFoundError, model: str, reply: WireReply) -> None:
+        ids = [m.id for m in self._tags(reply)]
+        near = get_close_matches(model, ids, n=3, cutoff=0.5)
+        named = [*near, *(i for i in ids if i not in near)][:10]
+        more = " and more" if len(ids) > len(named) else ""
+        error.hint = f"installed: {', '.join(named) or 'none'}{more}; {error.hint}"
 
     # -- models -----------------------------------------------------------------------------------------------------
 
