@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from testkit.openai_quirks import QUIRKS
 from testkit.openai_rules import chat_faults
 from testkit.openai_wire import ADD, MUL, PNG, SCHEMA, ask, body_of, encode, said, turn, wires
+from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
     Image,
     Message,
@@ -170,3 +173,25 @@ def test_the_same_request_always_encodes_to_the_same_bytes() -> None:
     for profile in PROFILES:
         if PROFILES[profile].images:
             assert encode(ask(FULL_HISTORY), profile).body == encode(ask(FULL_HISTORY), profile).body
+
+
+@pytest.mark.parametrize("profile", ["perplexity", "anythingllm", "lollms-webui"])
+def test_calls_and_results_are_told_in_words_to_a_server_without_tools(profile: str) -> None:
+    history = [
+        Message("user", "Add"),
+        Message("assistant", ["I add.", ToolCall("add", {"a": 1}, "call_a"), ToolCall("mul", {"a": 2}, "call_b")]),
+        Message("tool", [ToolResult("call_a", "3"), ToolResult("call_b", "overflow", is_error=True)]),
+        Message("user", "And now?"),
+    ]
+    found = wires(history, profile)
+    assert not any("tool_calls" in m or m["role"] == "tool" for m in found)
+    text = json.dumps(found)
+    for words in ("I add.", "Called the tool add with", "The tool add answered: 3", "The tool mul failed: overflow"):
+        assert words in text
+    named = {what for _, what in said(ask(history), profile)}
+    assert {"messages[1]", "messages[2]"} <= named
+
+
+def test_a_result_without_its_call_is_refused_by_a_server_without_tools_too() -> None:
+    with pytest.raises(InvalidMessageError, match="call_x"):
+        wires([Message("tool", ToolResult("call_x", "3"))], "perplexity")

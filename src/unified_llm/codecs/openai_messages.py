@@ -9,6 +9,7 @@ from unified_llm import _json
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_order import arrange
+from unified_llm.codecs.openai_toolless import told_in_words
 from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
@@ -46,6 +47,8 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     writer = _Writer(draft)
     out = writer.out
     now = last_user_turn(messages)
+    if not draft.profile.tools:
+        messages = told_in_words(messages, draft)
     for i, message in enumerate(messages):
         parts = message.parts
         part = parts[0] if len(parts) == 1 else None
