@@ -232,6 +232,28 @@ def test_an_explicit_effort_wins_over_what_thinking_stands_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("profile", "thinking", "effort", "expected", "told"),
+    [
+        ("openrouter", 2000, "high", {"reasoning": {"enabled": True, "max_tokens": 2000}}, [("dropped", "effort")]),
+        ("openrouter", True, "high", {"reasoning": {"enabled": True, "effort": "high"}}, []),
+        ("fireworks", 512, "low", {"thinking": {"type": "enabled", "budget_tokens": 512}}, [("dropped", "effort")]),
+        ("gemini", True, "low", {"reasoning_effort": "low"}, [("dropped", "thinking")]),
+    ],
+)
+def test_of_a_budget_and_an_effort_the_more_precise_one_is_sent(
+    profile: str, thinking: bool | int, effort: str, expected: Any, told: Any
+) -> None:
+    assert sent(profile, "m", thinking=thinking, effort=effort) == expected
+    assert said(ask(model="m", thinking=thinking, effort=effort), profile) == told
+
+
+def test_gemini_gets_a_budget_without_an_effort() -> None:
+    config = {"include_thoughts": True, "thinking_budget": 512}
+    expected = {"extra_body": {"google": {"thinking_config": config}}}
+    assert sent("gemini", "m", thinking=512, effort="high") == expected
+
+
+@pytest.mark.parametrize(
     ("profile", "value", "expected", "told"),
     [
         ("openai", True, {}, []),

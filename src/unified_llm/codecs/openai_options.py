@@ -46,10 +46,11 @@ def put_options(body: Body, config: ModelConfig, draft: Draft, *, has_tools: boo
         body["logprobs"] = True
         if config.logprobs is not True:
             body["top_logprobs"] = config.logprobs
-    if config.thinking is not None and draft.takes("thinking"):
-        _put_thinking(body, config.thinking, config.effort, draft)
-    if config.effort is not None and draft.takes("effort"):
-        _put_effort(body, config.effort, draft)
+    thinking, effort = _one_of(config.thinking, config.effort, draft)
+    if thinking is not None and draft.takes("thinking"):
+        _put_thinking(body, thinking, effort, draft)
+    if effort is not None and draft.takes("effort"):
+        _put_effort(body, effort, draft)
     if config.prompt_caching is not None:
         _CACHING[draft.profile.prompt_caching](body, config.prompt_caching, draft)
     for name in config.unknown:
@@ -65,6 +66,20 @@ def put_unknown(name: str, config: ModelConfig, draft: Draft) -> None:
 
 
 # -- thinking ---------------------------------------------------------------------------------------------------------
+
+
+def _one_of(thinking: bool | int | None, effort: str | None, draft: Draft) -> tuple[bool | int | None, str | None]:
+    """Both, or only the more precise one where the server refuses both: a budget, then an effort, then a switch."""
+    profile = draft.profile
+    if not thinking or effort is None or not {"thinking", "effort"}.isdisjoint(draft.refused):
+        return thinking, effort
+    if thinking is not True and profile.thinking_budget_field is not None:
+        draft.drop("effort", f"{draft.provider} takes either a token budget or an effort: the budget is sent")
+        return thinking, None
+    if profile.thinking == "google":
+        draft.drop("thinking", f"{draft.provider} takes either it or an effort: the effort is sent")
+        return None, effort
+    return thinking, effort
 
 
 def _put_thinking(body: Body, thinking: bool | int, effort: str | None, draft: Draft) -> None:
