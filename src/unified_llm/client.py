@@ -558,7 +558,7 @@ class UnifiedLLM:
         return vectors.priced(lookup if free is None else free)
 
     def _warn(self, provider: str | None, adjustment: Adjustment) -> None:
-        if self.config.on_unsupported == "drop" or (provider, adjustment.what) in self._warned:
+        if (provider, adjustment.what) in self._warned:
             return
         self._warned.add((provider, adjustment.what))
         logger.warning("%s: %s %s: %s", provider, adjustment.what, adjustment.kind, adjustment.reason)

@@ -248,6 +248,14 @@ def test_an_unknown_option_may_be_dropped_without_a_warning_and_is_recorded_all_
     assert caplog.records == []
 
 
+def test_the_policy_of_the_call_decides_whether_a_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    llm = FakeLLM("a", "b", config=ModelConfig(on_unsupported="drop"))
+    llm.chat("x", temprature=0.2)
+    assert caplog.records == []
+    llm.chat("x", temprature=0.2, on_unsupported="warn")
+    assert "temprature" in caplog.text
+
+
 # -- which provider ---------------------------------------------------------------------------------------------------
 
 
