@@ -408,3 +408,15 @@ def test_every_rule_has_a_hint_and_lower_case_codes() -> None:
         assert rule.hint or any(base in HINTS for base in rule.error.__mro__)
         assert all(code == code.lower() for code in rule.codes)
         assert rule.codes or rule.pattern
+
+
+def test_a_stored_response_that_is_gone_is_no_missing_model() -> None:
+    told = {
+        "message": "Previous response with id 'resp_1' not found.",
+        "type": "invalid_request_error",
+        "param": "previous_response_id",
+        "code": "previous_response_not_found",
+    }
+    error = error_from_reply(404, {}, json.dumps({"error": told}).encode(), provider="openai")
+    assert type(error) is InvalidRequestError
+    assert "previous_response_id" in (error.hint or "")

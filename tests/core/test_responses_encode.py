@@ -352,3 +352,11 @@ def test_bodies_fit_the_types_of_the_openai_package(options: dict[str, Any]) -> 
     ]
     assert response_faults(body_of(encode(ask_responses(history, **options))), {}) == []
     assert MODEL == "gpt-5-mini"
+
+
+def test_reasoning_of_another_model_does_not_go_to_one_that_takes_none() -> None:
+    turn = decode(answer(thought("hmm"), message("It rains."), model="o3")).message
+    history = [Message("user", "Weather?"), turn, Message("user", "And now?")]
+    assert "reasoning" not in [i["type"] for i in items(history, model="gpt-4o")]
+    assert said(ask_responses(history, model="gpt-4o")) == [("lost", "messages[1].thinking")]
+    assert "reasoning" in [i["type"] for i in items(history, model="gpt-5-mini")]

@@ -213,6 +213,13 @@ RULES: tuple[Rule, ...] = (
         _UNSUPPORTED,
         frozenset({400, 404, 422, 500, 501}),
     ),
+    # OpenAI, 404: not a model is missing, but the stored response that the call goes on from.
+    Rule(
+        InvalidRequestError,
+        frozenset({"previous_response_not_found"}),
+        _words(r"previous response\b.{0,80}\bnot found"),
+        hint="the server keeps it no more (or never did: store=False): send the messages, not previous_response_id",
+    ),
     Rule(
         ModelNotFoundError,
         frozenset(

@@ -19,18 +19,20 @@ class ResponsesDraft(Draft):
 
     Attributes:
         stored: whether the server keeps this call's items (``store``), so that their ids alone mean something to it.
+        model: the model that is asked.
         custom: wire ids of calls of custom tools, whose results have a type of their own.
     """
 
     dialect: ClassVar[str] = DIALECT
 
-    __slots__ = ("custom", "stored")
+    __slots__ = ("custom", "model", "stored")
 
     def __init__(self, request: ChatRequest, context: CodecContext) -> None:
         super().__init__(request, context)
         config = request.config
         asked = {**((config.provider_options or {}).get(context.provider) or {}), **(config.extra_body or {})}
         self.stored = asked.get("store") is True
+        self.model = request.model
         self.custom: set[str] = set()
 
     def takes(self, option: str) -> bool:

@@ -143,6 +143,9 @@ class _Writer:
         if raw.get("type") == "reasoning" and self._is_unreadable(raw):
             self._draft.lose(f"{where}.thinking", "the server kept no copy of it, and it has no encrypted content")
             return
+        if raw.get("type") == "reasoning" and self._is_foreign(part, raw):
+            self._draft.lose(f"{where}.thinking", "another model's reasoning, and this one takes none")
+            return
         if isinstance(part, ToolCall):
             wire = self._draft.open_call(part.id)
             if raw.get("type") == "custom_tool_call":
@@ -151,6 +154,13 @@ class _Writer:
                 self._draft.rearrange(f"{where}.tool_call", "its id was missing or taken: another one is sent")
                 raw["call_id"] = wire
         self.out.append(raw)
+
+    def _is_foreign(self, part: Part, raw: Item) -> bool:
+        """Whether reasoning that only its maker can read goes to a model without reasoning, which answers 400."""
+        native: Native | None = getattr(part, "native", None)
+        maker = native.model if native is not None else None
+        known = bool(raw.get("encrypted_content")) and not self._draft.profile.encrypted_reasoning
+        return known and maker is not None and maker != self._draft.model
 
     def _is_unreadable(self, raw: Item) -> bool:
         """Whether a reasoning item would be looked up by its id, in vain. Source: "Encrypted reasoning items"."""
