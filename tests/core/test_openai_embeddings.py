@@ -46,6 +46,7 @@ def decode(texts: int, *replies: WireReply, profile: str = "openai", **options: 
 def test_texts_are_sent_as_strings_and_base64_is_asked_for_where_it_is_known() -> None:
     request = EmbedRequest("m", ("a", "b"))
     assert bodies(request) == [{"model": "m", "input": ["a", "b"], "encoding_format": "base64"}]
+    assert "encoding_format" not in bodies(request, "openai-compatible")[0]
     assert bodies(request, "lmstudio") == [{"model": "m", "input": ["a", "b"]}]
 
 
@@ -104,6 +105,11 @@ def test_vectors_come_back_in_the_order_of_the_texts_as_packed_floats(packed: bo
 
 def test_a_missing_index_means_the_order_given() -> None:
     assert decode(2, reply(item(None, 1), item(None, 2))).tolist() == [[1], [2]]
+
+
+def test_an_index_given_as_text_counts() -> None:
+    second, first = ({"index": place, "embedding": [value]} for place, value in (("1", 2.0), ("0", 1.0)))
+    assert decode(2, reply(second, first)).tolist() == [[1.0], [2.0]]
 
 
 def test_batches_are_joined_and_their_usage_summed() -> None:

@@ -61,6 +61,11 @@ def test_a_named_tool_is_the_only_one_sent_where_objects_are_not_understood(prof
     }
 
 
+def test_a_named_tool_is_the_only_one_mistral_gets() -> None:
+    found = tools_of(ToolChoice("tool", "mul"), "mistral")
+    assert (found["tools"], found["choice"], found["said"]) == (["mul"], "any", [("changed", "tool_choice")])
+
+
 def test_required_is_called_any_by_mistral() -> None:
     assert tools_of(ToolChoice("required"), "mistral")["choice"] == "any"
 

@@ -118,14 +118,23 @@ class OpenAIEmbeddingsCodec:
     def _vectors(self, value: dict[str, Any], reply: WireReply, context: CodecContext) -> list[array[float]]:
         """The vectors of one batch, by ``index``; without indices their order counts."""
         items = value["data"]
-        if all(isinstance(i, dict) and isinstance(i.get("index"), int) for i in items):
-            items = sorted(items, key=lambda i: int(i["index"]))
-            if [i["index"] for i in items] != list(range(len(items))):
+        places = [_place(i) for i in items]
+        if None not in places:
+            items = [i for _, i in sorted(zip(places, items, strict=True), key=lambda pair: pair[0] or 0)]
+            if sorted(p for p in places if p is not None) != list(range(len(items))):
                 raise _wrong(context, reply, "indices that repeat or leave gaps")
         try:
             return [_vector(i["embedding"]) for i in items]
         except (KeyError, TypeError, ValueError) as exc:
             raise _wrong(context, reply, f"a vector that is none ({exc})") from exc
+
+
+def _place(item: Any) -> int | None:
+    """The ``index`` of a vector: a number, which some servers send as text. None where there is none."""
+    index = item.get("index") if isinstance(item, dict) else None
+    if isinstance(index, str) and index.isdecimal():
+        return int(index)
+    return index if type(index) is int else None
 
 
 def _vector(value: Any) -> array[float]:

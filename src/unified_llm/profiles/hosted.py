@@ -121,6 +121,7 @@ HOSTED: tuple[Profile, ...] = (
         prompt_caching="automatic",
         stream_usage=False,  # always sent; the option is not in the schema
         required_word="any",
+        tool_choice="filter",
         tool_id_length=9,
         one_system=True,
         user_after_tool=False,  # code 3230
