@@ -142,8 +142,13 @@ def approximate_tokens(request: ChatRequest | EmbedRequest) -> int:
     """An estimate without a tokenizer: 4 bytes of UTF-8 a token, 4 tokens a message, 256 an attachment."""
     if isinstance(request, EmbedRequest):
         return sum(_tokens_of(text) for text in request.texts)
-    total = sum(4 + sum(approximate_part_tokens(part) for part in message.parts) for message in request.messages)
-    return total + sum(_tokens_of(str(tool.to_dict())) for tool in request.tools)
+    total = 4 * len(request.messages)
+    for message in request.messages:
+        for part in message.parts:
+            total += approximate_part_tokens(part)
+    for tool in request.tools:
+        total += _tokens_of(str(tool.to_dict()))
+    return total
 
 
 def approximate_part_tokens(part: Part) -> int:
@@ -154,4 +159,4 @@ def approximate_part_tokens(part: Part) -> int:
 
 
 def _tokens_of(text: str) -> int:
-    return (len(text.encode("utf-8", "replace")) + 3) // 4
+    return ((len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) + 3) // 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from unified_llm.costs.estimates import completed, cost_of, most_output
 from unified_llm.costs.prices import is_amount
@@ -15,17 +15,6 @@ __all__ = ["Budget", "BudgetExceeded"]
 
 class BudgetExceeded(InvalidRequestError):  # noqa: N818  # the name the contract gives it
     """A call was not sent: it would exceed its budget."""
-
-
-class _Expected(NamedTuple):
-    """What a call is expected to take. `guessed`: the tokens of its prompt by the rule of thumb."""
-
-    guessed: int
-    tokens: int
-    usd: float
-
-
-_NOTHING: Final = _Expected(0, 0, 0.0)
 
 
 class Budget:
@@ -72,7 +61,7 @@ class Budget:
         self._longest = 0
         self._dearest: dict[tuple[str, str | None], float] = {}
         self._guessed = self._counted = 0  # prompt tokens, by the rule of thumb and by the servers
-        self._in_flight: dict[int, _Expected] = {}
+        self._in_flight: dict[int, tuple[int, int, float]] = {}  # prompt by the rule of thumb, all tokens, USD
         self._coming_tokens = 0
         self._coming_usd = 0.0
         self._lock = threading.Lock()
@@ -81,26 +70,24 @@ class Budget:
         """The gate (the client calls this). Raises `BudgetExceeded`."""
         if self.label is not None and info.label != self.label:
             return
-        expected = self._expected(info)
-        with self._lock:
-            if self.usd is not None:
-                self._check("USD", self.usd, self.spent_usd, self._coming_usd, expected.usd)
-            if self.tokens is not None:
-                self._check("tokens", self.tokens, self.spent_tokens, self._coming_tokens, expected.tokens)
-            if self.refuse_unpriced and self.unpriced_calls:
-                raise BudgetExceeded(
-                    "the cost of an earlier call is not known", hint="give its price: PriceTable.override(...)"
-                )
-            self._in_flight[id(info)] = expected
-            self._coming_tokens += expected.tokens
-            self._coming_usd += expected.usd
-
-    def _expected(self, info: Any) -> _Expected:
         guessed = info.prompt_tokens()
         given = guessed * self._counted // self._guessed if self._guessed else guessed
         taken = most_output(info.request)
         taken = self._longest if taken is None else taken
-        return _Expected(guessed, given + taken, 0.0 if self.usd is None else self._price(info, Usage(given, taken)))
+        tokens = given + taken
+        usd = 0.0 if self.usd is None else self._price(info, Usage(given, taken))
+        with self._lock:
+            if self.usd is not None:
+                self._check("USD", self.usd, self.spent_usd, self._coming_usd, usd)
+            if self.tokens is not None:
+                self._check("tokens", self.tokens, self.spent_tokens, self._coming_tokens, tokens)
+            if self.refuse_unpriced and self.unpriced_calls:
+                raise BudgetExceeded(
+                    "the cost of an earlier call is not known", hint="give its price: PriceTable.override(...)"
+                )
+            self._in_flight[id(info)] = (guessed, tokens, usd)
+            self._coming_tokens += tokens
+            self._coming_usd += usd
 
     def _price(self, info: Any, usage: Usage) -> float:
         """USD of a call; without a price, as much as the dearest to its model so far."""
@@ -125,39 +112,47 @@ class Budget:
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> None:
         """Count what a call took (the client calls this)."""
         if id(info) in self._in_flight:
-            self._count(info, response)
-            self.on_end(info)
+            self._count(info, response, ended=True)
 
     def on_partial(self, info: Any, response: ChatResponse) -> None:
         """Count what arrived of an answer that did not end (the client calls this): it is billed all the same."""
         if id(info) in self._in_flight:
-            self._count(info, response)
+            self._count(info, response, ended=False)
 
-    def _count(self, info: Any, response: ChatResponse | Embeddings) -> None:
+    def _count(self, info: Any, response: ChatResponse | Embeddings, *, ended: bool) -> None:
         if getattr(response, "cached", False):
             return  # it used nothing
-        usage = completed(response.usage, info, response)
-        cost = cost_of(response, info, usage)  # may load the price list: not within the lock
-        given, taken = usage.input_tokens or 0, usage.output_tokens or 0
-        key = (info.provider, info.model)
+        told = response.usage
+        given, taken = told.input_tokens, told.output_tokens
+        cost = response.cost  # may load the price list: not within the lock
+        if given is None or taken is None:
+            usage = completed(told, info, response)
+            cost = cost_of(response, info, usage)
+            given, taken = usage.input_tokens or 0, usage.output_tokens or 0
         with self._lock:
+            guessed = self._in_flight[id(info)][0]
             self.spent_tokens += given + taken
             self._longest = max(self._longest, taken)
-            if response.usage.input_tokens is not None and (guessed := self._in_flight[id(info)].guessed):
+            if ended and guessed and told.input_tokens is not None:
                 self._guessed += guessed
                 self._counted += given
             if cost is None:
                 self.unpriced_calls += 1
             else:
                 self.spent_usd += cost
+                key = (info.provider, info.model)
                 if cost > self._dearest.get(key, 0.0):
                     self._dearest[key] = cost
+            if ended:
+                self._forget(info)
 
     def on_end(self, info: Any) -> None:
         """A call is over, well or not (the client calls this)."""
-        if id(info) not in self._in_flight:  # after `on_response`
-            return
-        with self._lock:
-            expected = self._in_flight.pop(id(info), _NOTHING)
-            self._coming_tokens -= expected.tokens
-            self._coming_usd = self._coming_usd - expected.usd if self._in_flight else 0.0  # no rounding is left behind
+        if id(info) in self._in_flight:  # not after `on_response`
+            with self._lock:
+                self._forget(info)
+
+    def _forget(self, info: Any) -> None:
+        _, tokens, usd = self._in_flight.pop(id(info))
+        self._coming_tokens -= tokens
+        self._coming_usd = self._coming_usd - usd if self._in_flight else 0.0  # no rounding is left behind

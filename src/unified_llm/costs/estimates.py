@@ -42,7 +42,7 @@ def completed(usage: Usage, info: Any, response: ChatResponse | Embeddings, *, c
 def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> float | None:
     """The cost of a response in USD; by `usage`, its completed one, where the server did not count its tokens."""
     cost = response.cost
-    if cost is not None or info.prices is None or usage is response.usage:
+    if cost is not None or info.prices is None:
         return cost
     model = info.model or response.model or ""
     estimated: float | None = info.prices.cost(info.provider, model, usage, tier=tier_of(usage))
