@@ -138,6 +138,24 @@ def test_a_proxy_for_everything_means_http(monkeypatch: pytest.MonkeyPatch) -> N
     assert LMStudioProvider()._choice.decided is False
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
+        {"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost,127.0.0.1"},
+        {"ALL_PROXY": ""},
+    ],
+)
+def test_a_proxy_that_is_not_for_this_machine_leaves_the_websockets(
+    studio: LMStudioDouble, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with client(studio.url) as llm:
+        assert llm.chat("Hi") == "Echo: Hi"
+    assert (len(studio.predictions), studio.http.requests) == (1, [])
+
+
 def test_transport_http_uses_nothing_else(studio: LMStudioDouble) -> None:
     with client(studio.url, transport="http") as llm:
         llm.chat("x")
