@@ -198,9 +198,11 @@ def test_local_engines_cost_nothing_and_services_cost_something_unknown(openai_d
 # -- learning from refusals ------------------------------------------------------------------------------------------
 
 
-def learner(openai_double: Doubles, **quirks: Any) -> tuple[OpenAIDouble, OpenAICompatibleProvider]:
+def learner(
+    openai_double: Doubles, profile: str = "openai-compatible", **quirks: Any
+) -> tuple[OpenAIDouble, OpenAICompatibleProvider]:
     double = openai_double("openai", **quirks)
-    provider = create_provider("openai-compatible", base_url=double.url)
+    provider = create_provider("openai-compatible", base_url=double.url, profile=profile)
     return double, cast(OpenAICompatibleProvider, provider)
 
 
@@ -245,7 +247,7 @@ def test_a_server_without_stream_options_is_asked_without_them(openai_double: Do
 
 
 async def test_a_server_without_base64_is_asked_for_lists(openai_double: Doubles) -> None:
-    double, provider = learner(openai_double, base64_embeddings=False)
+    double, provider = learner(openai_double, "vllm", base64_embeddings=False)
     assert len(provider.embed(EmbedRequest("a", ("x", "y")))) == 2
     assert len(await provider.embed_async(EmbedRequest("b", ("x",)))) == 1
     assert len(provider.embed(EmbedRequest("b", ("x",)))) == 1
