@@ -286,7 +286,7 @@ class WireProvider(LLMProvider):
             for call in self.embed_codec.encode(request, self.context):
                 replies.append(self.driver.send(call))
                 self._check(replies[-1])
-            return self._embedded(self.embed_codec, replies, request)
+            return self._vectors_of(self.embed_codec, replies, request)
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
@@ -299,12 +299,12 @@ class WireProvider(LLMProvider):
             for call in self.embed_codec.encode(request, self.context):
                 replies.append(await self.driver.send_async(call))
                 self._check(replies[-1])
-            return self._embedded(self.embed_codec, replies, request)
+            return self._vectors_of(self.embed_codec, replies, request)
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
 
-    def _embedded(self, codec: EmbedCodec, replies: list[WireReply], request: EmbedRequest) -> Embeddings:
+    def _vectors_of(self, codec: EmbedCodec, replies: list[WireReply], request: EmbedRequest) -> Embeddings:
         try:
             return codec.decode(replies, request, self.context)
         except UnifiedLLMError:
@@ -321,7 +321,7 @@ class WireProvider(LLMProvider):
             while call is not None:
                 reply = self.driver.send(call)
                 self._check(reply)
-                found, call = self._listed(self.models_codec, reply)
+                found, call = self._page_of(self.models_codec, reply)
                 models += found
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider)
@@ -337,14 +337,14 @@ class WireProvider(LLMProvider):
             while call is not None:
                 reply = await self.driver.send_async(call)
                 self._check(reply)
-                found, call = self._listed(self.models_codec, reply)
+                found, call = self._page_of(self.models_codec, reply)
                 models += found
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider)
             raise
         return models
 
-    def _listed(self, codec: ModelsCodec, reply: WireReply) -> tuple[list[ModelInfo], WireCall | None]:
+    def _page_of(self, codec: ModelsCodec, reply: WireReply) -> tuple[list[ModelInfo], WireCall | None]:
         """The models of one page, and the call for the next one."""
         try:
             return codec.decode(reply, self.context), codec.next_call(reply, self.context)
