@@ -275,6 +275,27 @@ def test_a_result_that_cannot_be_read_is_an_error_in_its_place(line: bytes, name
     assert error.hint
 
 
+@pytest.mark.parametrize(
+    "body", [b"[]", b"<html>", b'{"data": [5]}', b'{"data": [], "has_more": true, "last_id": 5}'], ids=str
+)
+def test_lists_of_another_form_are_response_errors(body: bytes) -> None:
+    with WireServer(reply(200, body)) as server:
+        provider = ClaudeProvider(api_key=KEY, base_url=server.url, transport="http")
+        for ask in (provider.batches.list_batches, provider.files.list_files):
+            with pytest.raises(ResponseError) as caught:
+                ask()
+            assert caught.value.hint
+        provider.close()
+
+
+def test_a_description_with_odd_fields_is_read() -> None:
+    body = b'{"id": "b", "processing_status": "ended", "request_counts": "x"}'
+    with WireServer(reply(200, body)) as server:
+        provider = ClaudeProvider(api_key=KEY, base_url=server.url, transport="http")
+        assert (provider.batches.get("b").ended, provider.batches.get("b").counts) == (True, {})
+        provider.close()
+
+
 def test_a_file_is_kept_named_in_a_message_and_deleted(claude: ClaudeProvider, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(b"\r\n--\x00 some bytes \xff\r\n")

@@ -99,7 +99,10 @@ class BatchCodec:
         value = _object(reply, context)
         rows = value.get("data")
         batches = [self._batch(row, reply, context) for row in rows] if isinstance(rows, list) else []
-        return batches, value.get("last_id") if value.get("has_more") else None
+        after = value.get("last_id") if value.get("has_more") else None
+        if after is not None and not isinstance(after, str):
+            raise _unusable(reply, context, "a page that does not say where the next one begins")
+        return batches, after
 
     def _batch(self, value: Any, reply: WireReply, context: CodecContext) -> Batch:
         status = value.get("processing_status") if isinstance(value, dict) else None

@@ -72,7 +72,10 @@ class FileCodec:
         value = _object(reply, context)
         rows = value.get("data")
         files = [_info(row, reply, context) for row in rows] if isinstance(rows, list) else []
-        return files, value.get("last_id") if value.get("has_more") else None
+        after = value.get("last_id") if value.get("has_more") else None
+        if after is not None and not isinstance(after, str):
+            raise _unusable(reply, context, "a page that does not say where the next one begins")
+        return files, after
 
 
 def _info(value: Any, reply: WireReply, context: CodecContext) -> FileInfo:
@@ -99,6 +102,5 @@ def _object(reply: WireReply, context: CodecContext) -> dict[str, Any]:
     return value
 
 
-def _unusable(reply: WireReply, context: CodecContext) -> UnifiedLLMError:
-    why = "no description of a file"
+def _unusable(reply: WireReply, context: CodecContext, why: str = "no description of a file") -> UnifiedLLMError:
     return unusable_body(reply.status, reply.headers, reply.body, provider=context.provider, why=why)
