@@ -27,8 +27,8 @@ from unified_llm import (
     UnsupportedOptionError,
 )
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec
-from unified_llm.codecs.lmstudio_stats import PredictionStats
+from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec, instance_infos, model_infos
+from unified_llm.codecs.lmstudio_stats import PredictionStats, prediction_stats
 from unified_llm.messages import Thinking
 from unified_llm.profiles import Profile
 from unified_llm.stream import PartEnd, Progress, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStart
@@ -223,6 +223,19 @@ def test_messages_of_newer_servers_are_skipped_and_unknown_values_cost_nothing()
     assert answer == "Hi"
     assert (answer.finish_reason, answer.native_finish_reason) == (FinishReason.OTHER, "tired")
     assert answer.usage.input_tokens is None
+
+
+@pytest.mark.parametrize("odd", [None, 0.5, [1], {}])
+def test_statistics_and_models_with_odd_fields_are_told_as_far_as_they_can_be_read(odd: Any) -> None:
+    success = {"type": "success", "stats": {"stopReason": "eosFound", "totalTokensCount": odd}}
+    body = json.dumps({**success, "modelInfo": {"contextLength": 100}}).encode()
+    answer = LMStudioChatCodec().decode(WireReply(200, {}, body), ask(), CodecContext("lmstudio", Profile()))
+    stats = prediction_stats(answer)
+    assert stats is not None
+    assert (stats.stop_reason, stats.context_length, stats.context_fill) == ("eosFound", 100, None)
+    good = {"modelKey": "good", "displayName": "Good"}
+    assert [m.id for m in model_infos([{"modelKey": odd}, good], [{"modelKey": odd}], "lmstudio")] == ["good"]
+    assert [m.id for m in instance_infos([{"modelKey": odd}, {**good, "identifier": odd}], "lmstudio")] == ["good"]
 
 
 def test_it_makes_no_difference_how_the_network_cuts_the_messages() -> None:

@@ -71,9 +71,13 @@ class LMStudioChatCodec:
 
 def instance_infos(loaded: Iterable[Any], provider: str) -> list[ModelInfo]:
     """What is in memory, each under the id of its instance; ``raw["modelKey"]`` is the model it was made of."""
-    running = [m for m in loaded if isinstance(m, Mapping)]
-    found = ((m, _model(m, [m], provider)) for m in running)
+    found = ((m, _model(m, [m], provider)) for m in _entries(loaded))
     return [replace(info, id=_instance(m) or info.id) for m, info in found if info is not None]
+
+
+def _entries(listed: Iterable[Any]) -> list[Mapping[str, Any]]:
+    """What describes a model: an object with the name of one."""
+    return [m for m in listed if isinstance(m, Mapping) and isinstance(m.get("modelKey"), str)]
 
 
 def _instance(info: Mapping[str, Any]) -> str | None:
@@ -83,8 +87,8 @@ def _instance(info: Mapping[str, Any]) -> str | None:
 
 def model_infos(downloaded: Iterable[Any], loaded: Iterable[Any], provider: str) -> list[ModelInfo]:
     """The models on disk, those in memory marked; an entry of a kind not known here costs no other its place."""
-    running = [m for m in loaded if isinstance(m, Mapping)]
-    on_disk = [m for m in downloaded if isinstance(m, Mapping)]
+    running = _entries(loaded)
+    on_disk = _entries(downloaded)
     known = {m.get("modelKey") for m in on_disk}
     items = on_disk + [m for m in running if m.get("modelKey") not in known]
     found = (_model(item, running, provider) for item in items)

@@ -57,6 +57,7 @@ def prediction_stats(response: ChatResponse) -> PredictionStats | None:
     if native is None or "stopReason" not in native:
         return None
     total, window = native.get("totalTokensCount"), native.get("contextLength")
+    counted = isinstance(total, int) and isinstance(window, int)
     return PredictionStats(
         stop_reason=native["stopReason"],
         tokens_per_second=native.get("tokensPerSecond"),
@@ -66,7 +67,7 @@ def prediction_stats(response: ChatResponse) -> PredictionStats | None:
         total_tokens=total,
         cached_tokens=native.get("cachedTokenCount"),
         context_length=window,
-        context_fill=total / window if total is not None and window else None,
+        context_fill=total / window if counted and window else None,
         draft_model=native.get("usedDraftModelKey"),
         accepted_draft_tokens=native.get("acceptedDraftTokensCount"),
         gpu_layers=native.get("numGpuLayers"),
