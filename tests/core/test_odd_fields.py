@@ -228,9 +228,9 @@ def check_response(response: ChatResponse) -> None:
     repr(response)
 
 
-def check_error(error: UnifiedLLMError, provider: str) -> None:
+def check_error(error: UnifiedLLMError, provider: str, model: str | None = "m") -> None:
     assert error.hint
-    assert (error.provider, error.model) == (provider, "m")
+    assert (error.provider, error.model) == (provider, model)
     if isinstance(error, ResponseError):
         assert error.status == 200
 
@@ -332,3 +332,66 @@ def test_another_provider_answers_when_the_shape_is_unexpected() -> None:
         )  # fmt: skip
         assert llm.chat("Hi").provider == "offline"
         llm.close()
+
+
+EMBEDDINGS = {
+    "model": "m",
+    "data": [{"index": 0, "embedding": [0.5, 1.0], "object": "embedding"}],
+    "usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}},
+}
+MODEL = {
+    "id": "m",
+    "object": "model",
+    "created": 1,
+    "owned_by": "x",
+    "context_length": 8,
+    "max_model_len": 8,
+    "architecture": {"input_modalities": ["text"]},
+    "supported_parameters": ["tools"],
+    "pricing": {"prompt": "0.1", "completion": "0.2"},
+    "meta": {"n_ctx": 8},
+    "capabilities": {"vision": True},
+}
+LISTS = {
+    "openai-compatible": ("/v1", {"object": "list", "data": [MODEL]}),
+    "claude": ("", {"data": [{"type": "model", "id": "m", "display_name": "M"}], "has_more": False, "last_id": "m"}),
+    "ollama": ("", {"models": [{"name": "m", "model": "m", "size": 1, "details": {"family": "f", "families": ["f"]}}]}),
+    "lmstudio": ("/v1", {"object": "list", "data": [MODEL]}),
+    "lollms": ("/v1", {"object": "list", "data": [MODEL]}),
+}
+
+
+def test_an_odd_field_of_embeddings_gives_vectors_or_an_error_of_ours() -> None:
+    faults = []
+    answer: list[Answer] = []
+    with WireServer(lambda _: answer[-1]) as server:
+        llm = UnifiedLLM("openai-compatible", model="m", api_key="k", base_url=server.url + "/v1", max_retries=0)
+        for what, value in variants(EMBEDDINGS):
+            answer.append(json_reply(value))
+            try:
+                assert len(llm.embed(["a"], "m")) == 1
+            except UnifiedLLMError as exc:
+                check_error(exc, "openai-compatible")
+            except Exception as exc:  # noqa: BLE001  # the bare errors that are looked for
+                faults.append(f"{what}: {exc!r}")
+        llm.close()
+    assert not faults, "\n".join(faults[:40])
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_an_odd_field_of_a_list_of_models_gives_models_or_an_error_of_ours(name: str) -> None:
+    base, whole = LISTS[name]
+    faults = []
+    answer: list[Answer] = []
+    with WireServer(lambda _: answer[-1]) as server:
+        llm = UnifiedLLM(name, model="m", api_key="k", base_url=server.url + base, max_retries=0)
+        for what, value in variants(whole):
+            answer.append(json_reply(value))
+            try:
+                assert all(isinstance(m.id, str) for m in llm.list_models())
+            except UnifiedLLMError as exc:
+                check_error(exc, name, None)
+            except Exception as exc:  # noqa: BLE001  # the bare errors that are looked for
+                faults.append(f"{what}: {exc!r}")
+        llm.close()
+    assert not faults, "\n".join(faults[:40])

@@ -321,7 +321,7 @@ class WireProvider(LLMProvider):
             while call is not None:
                 reply = self.driver.send(call)
                 self._check(reply)
-                found, call = self._page_of(self.models_codec, reply)
+                found, call = self._page_of(self.models_codec, reply, call)
                 models += found
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider)
@@ -337,21 +337,32 @@ class WireProvider(LLMProvider):
             while call is not None:
                 reply = await self.driver.send_async(call)
                 self._check(reply)
-                found, call = self._page_of(self.models_codec, reply)
+                found, call = self._page_of(self.models_codec, reply, call)
                 models += found
         except UnifiedLLMError as exc:
             exc.with_context(provider=self.context.provider)
             raise
         return models
 
-    def _page_of(self, codec: ModelsCodec, reply: WireReply) -> tuple[list[ModelInfo], WireCall | None]:
-        """The models of one page, and the call for the next one."""
+    def _page_of(self, codec: ModelsCodec, reply: WireReply, call: WireCall) -> tuple[list[ModelInfo], WireCall | None]:
+        """The models on the page that `call` asked for, and the call for the next one.
+
+        Raises:
+            ResponseError: a field that cannot be read, or a next page that is this one again.
+        """
         try:
-            return codec.decode(reply, self.context), codec.next_call(reply, self.context)
+            found, following = codec.decode(reply, self.context), codec.next_call(reply, self.context)
         except UnifiedLLMError:
             raise
         except SHAPE_ERRORS as exc:
             raise self._misshapen(exc, reply) from exc
+        if following == call:
+            raise ResponseError(
+                "the list of models has no end: the next page is the same one again",
+                status=reply.status if self.speaks_http else None,
+                hint="name the model: model='...'; the server does not page as this dialect says",
+            )
+        return found, following
 
     def close(self) -> None:
         self.driver.close()
