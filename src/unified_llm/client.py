@@ -242,6 +242,7 @@ class UnifiedLLM:
             self._flow.hooks.call("before_call", info)
             if (kept := self._kept(targets[0], request)) is not None:
                 _retarget(info, targets[0])
+                self._flow.hooks.call("on_request", info)
                 answer = Answered(kept, ())
             else:
                 answer = self._flow.run(targets, info, ask, **_retry_of(settings))
@@ -308,6 +309,7 @@ class UnifiedLLM:
             await self._flow.hooks.call_async("before_call", info)
             if (kept := await self._kept_async(targets[0], request)) is not None:
                 _retarget(info, targets[0])
+                await self._flow.hooks.call_async("on_request", info)
                 answer = Answered(kept, ())
             else:
                 answer = await self._flow.run_async(targets, info, ask, **_retry_of(settings))
@@ -374,6 +376,7 @@ class UnifiedLLM:
             self._flow.hooks.call("before_call", info)
             if (kept := self._kept_events(targets[0], request)) is not None:
                 _retarget(info, targets[0])
+                self._flow.hooks.call("on_request", info)
             for event in kept or self._flow.stream(targets, info, ask, **_retry_of(settings)):
                 if isinstance(event, StreamEnd):
                     self._finish(request, event.response)
@@ -423,6 +426,7 @@ class UnifiedLLM:
             await self._flow.hooks.call_async("before_call", info)
             if (kept := await self._kept_events_async(targets[0], request)) is not None:
                 _retarget(info, targets[0])
+                await self._flow.hooks.call_async("on_request", info)
             async with closing(
                 kept or self._flow.stream_async(targets, info, ask, settings.first_token_timeout, **_retry_of(settings))
             ) as events:

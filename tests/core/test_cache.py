@@ -22,6 +22,7 @@ from testkit.wire_server import CLOSE, WireServer, json_reply, reply, sse
 from unified_llm import (
     BreakerSettings,
     Budget,
+    CallInfo,
     ChatRequest,
     ChatResponse,
     ConfigurationError,
@@ -206,6 +207,26 @@ async def test_what_is_kept_takes_no_turn_and_no_place(cache: ResponseCache) -> 
     meter.wait(1000, 0.0)  # and nobody's turn comes for hours
     assert await four_ways(llm, "x") == [("one", True)] * 4
     assert not llm.requests
+
+
+async def test_hooks_hear_of_what_is_kept_as_of_any_answer(cache: ResponseCache) -> None:
+    class Heard(list[str]):
+        def on_request(self, info: CallInfo) -> None:
+            self.append(f"request to {info.provider}:{info.model}")
+
+        def on_response(self, info: CallInfo, response: ChatResponse) -> None:
+            self.append("cached" if response.cached else "asked")
+
+        def on_end(self, info: CallInfo) -> None:
+            self.append("end")
+
+    heard = Heard()
+    llm = FakeLLM("one", "one", cache=cache, hooks=[heard], model="m")
+    llm.chat("x")
+    list(llm.stream("x"))
+    del heard[:]
+    await four_ways(llm, "x")
+    assert heard == ["request to offline:m", "cached", "end"] * 4
 
 
 async def test_what_is_kept_is_given_while_the_breaker_is_open(cache: ResponseCache) -> None:

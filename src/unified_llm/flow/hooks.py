@@ -65,7 +65,7 @@ class Hooks(Protocol):
         """Raise to refuse the call."""
 
     def on_request(self, info: CallInfo) -> Any:
-        """A request is about to be sent."""
+        """A request is about to be sent, or its answer was found in the cache."""
 
     def on_response(self, info: CallInfo, response: ChatResponse | Embeddings) -> Any:
         """The call succeeded (for a stream: it ended)."""

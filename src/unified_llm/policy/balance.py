@@ -162,7 +162,8 @@ class Balancer:
         if self in info.state:
             elapsed = self._clock() - info.state[self][1]
             first = getattr(response, "time_to_first_token", None) if info.operation == "stream" else None
-            self._ended(info, elapsed if first is None else first)
+            cached = getattr(response, "cached", False)  # that says nothing of the target
+            self._ended(info, None if cached else elapsed if first is None else first)
 
     def on_end(self, info: Any) -> None:
         """A call is over (the client calls this)."""
