@@ -140,11 +140,12 @@ def test_what_a_prompt_cannot_hold_is_recorded(served: Served) -> None:
     ]
     answer = llm.chat(history, stop="END", tools=[{"name": "add", "description": "", "parameters": {"type": "object"}}])
     assert {(a.kind, a.what) for a in answer.adjustments} == {
-        ("lost", "messages[1].toolcall"),
-        ("lost", "messages[2].toolresult"),
+        ("changed", "messages[1]"),
+        ("changed", "messages[2]"),
         ("dropped", "stop_sequences"),
         ("dropped", "tools"),
     }
+    assert "[The tool add answered: 3]" in server.seen[-1][1]["prompt"]
     shaped = llm.chat("x?", response_format=SCHEMA)
     assert shaped.parsed == {"x": 1}
     assert '"x"' in server.seen[-1][1]["prompt"]

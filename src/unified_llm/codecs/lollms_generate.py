@@ -21,7 +21,9 @@ from unified_llm.codecs.openai_encode import more_headers, overlay
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_options import put_options
 from unified_llm.codecs.openai_parts import PartWriter
+from unified_llm.codecs.openai_toolless import told_in_words
 from unified_llm.codecs.openai_tools import put_response_format, put_tools
+from unified_llm.codecs.stand_ins import last_user_turn, stand_in
 from unified_llm.codecs.think_tags import split_think_tags
 from unified_llm.errors import InvalidMessageError, ResponseError, UnifiedLLMError
 from unified_llm.messages import Audio, File, Image, Message, MessageRole, Origin, Part, Text, Thinking
@@ -155,7 +157,9 @@ def _turns(messages: Sequence[Message], images: list[str], draft: Draft) -> list
     if not messages:
         raise InvalidMessageError("there are no messages", hint="pass at least one message")
     turns = []
-    for i, message in enumerate(messages):
+    now = last_user_turn(messages)
+    for i, message in enumerate(told_in_words(messages, draft)):
+        draft.past = i < now
         where = f"messages[{i}]"
         texts = [t for p in message.parts if (t := _text_of(p, message, where, images, draft))]
         turns.append({"role": message.role.value, "content": "\n\n".join(texts)})
@@ -172,6 +176,9 @@ def _text_of(part: Part, message: Message, where: str, images: list[str], draft:
         if isinstance(part, (Audio, File)):
             text: str = media_part(part, where, draft)["text"]
             return text
+        if isinstance(part, Image) and draft.past:
+            draft.lose(f"{where}.image", f"{draft.provider} does not load images from URLs")
+            return stand_in(part)
         if isinstance(part, Image):
             raise InvalidMessageError(
                 f"{where}: {draft.provider} does not load images from URLs",
