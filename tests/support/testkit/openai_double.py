@@ -133,9 +133,7 @@ class OpenAIDouble:
 
     def _answer(self, request: Request) -> Answer:
         path = request.target.partition("?")[0]
-        if (
-            path == "/lmstudio-greeting"
-        ):  # tells LM Studio itself; no request of the dialect
+        if path == "/lmstudio-greeting":  # tells LM Studio itself; no request of the dialect
             return self._fail(Fail(404, message="Unexpected endpoint or method."))
         body = json.loads(request.body) if request.body else None
         self.requests.append(Seen(request.method, path.removeprefix("/v1"), request.headers, body, request))
