@@ -13,7 +13,6 @@ from benchmarks import payloads
 REQUIRES = ("httpx",)
 IMPORT = "import httpx, pydantic"
 HEADERS = {"authorization": "Bearer x"}
-UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 CLAUDE_HEADERS = {"x-api-key": "x", "anthropic-version": "2023-06-01"}
 
 
@@ -46,9 +45,8 @@ def agent(url: str) -> Callable[[], str]:
     return call
 
 
-def chat_async(url: str, limits: httpx.Limits = UNLIMITED) -> Callable[[], Awaitable[str]]:
-    """Without httpx's limits (100 connections, 20 of them kept): 256 calls in flight need 256 connections."""
-    client = httpx.AsyncClient(headers=HEADERS, timeout=600, limits=limits)
+def chat_async(url: str, **options: Any) -> Callable[[], Awaitable[str]]:
+    client = httpx.AsyncClient(headers=HEADERS, timeout=600, **options)
 
     async def call() -> str:
         reply = await client.post(f"{url}/v1/chat/completions", json=_body(messages=payloads.CHAT_MESSAGES))

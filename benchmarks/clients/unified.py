@@ -12,8 +12,8 @@ REQUIRES = ("unified_llm",)
 IMPORT = "from unified_llm import UnifiedLLM"
 
 
-def _llm(url: str, provider: str = "openai-compatible", **options: Any) -> UnifiedLLM:
-    return UnifiedLLM(provider=provider, base_url=f"{url}/v1", model=payloads.MODEL, api_key="x", **options)
+def _llm(url: str, **options: Any) -> UnifiedLLM:
+    return UnifiedLLM(provider="openai-compatible", base_url=f"{url}/v1", model=payloads.MODEL, api_key="x", **options)
 
 
 def _claude(url: str) -> UnifiedLLM:
@@ -54,7 +54,7 @@ def stream_async(url: str, **options: Any) -> Callable[[], AsyncIterator[str]]:
 
 
 def embeddings(url: str) -> Callable[[], Sequence[Sequence[float]]]:
-    llm = _llm(url, "openai")  # known to send packed vectors; an unknown server is asked for JSON numbers
+    llm = _llm(url)
     return lambda: llm.embed(payloads.TEXTS, payloads.MODEL)
 
 
