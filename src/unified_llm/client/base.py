@@ -1,0 +1,152 @@
+"""What every call of the client shares: its parts, the preparation of a request, and the last touches to an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, TypeAlias, Union
+
+from unified_llm import attachments
+from unified_llm.cache import ResponseCache
+from unified_llm.conversations import ConversationManager
+from unified_llm.costs import Ledger, PriceTable
+from unified_llm.costs.estimates import tier_of
+from unified_llm.flow import CallInfo, Flow
+from unified_llm.logs import redact_logs
+from unified_llm.messages import Message
+from unified_llm.policy import Send, Target
+from unified_llm.preparation import build_request, prepare_chat
+from unified_llm.providers.base import LLMProvider
+from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
+from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embeddings, Usage
+from unified_llm.routing import Router
+from unified_llm.tools import ToolLike
+
+__all__ = ["ClientBase", "Messages", "Tools", "retarget", "retry_of"]
+
+logger = logging.getLogger("unified_llm")
+redact_logs()
+
+Messages: TypeAlias = Union[
+    str, Message, Mapping[str, Any], Sequence[Union[Message, Mapping[str, Any], ChatResponse, str]]
+]
+Tools: TypeAlias = Union[Iterable[ToolLike], None]
+
+_NOT_HEDGED = Adjustment("dropped", "hedge_after", "only whole answers to async calls are asked for twice")
+
+
+class ClientBase:
+    """The parts of a client, as `UnifiedLLM` makes them."""
+
+    config: ModelConfig
+    prices: PriceTable
+    usage: Ledger
+    conversations: ConversationManager
+    _router: Router
+    _flow: Flow
+    _fallbacks: Sequence[str]
+    _timeout: float | None
+    _cache: ResponseCache | None
+    _warned: set[tuple[str | None, str]]
+
+    def _prepare(
+        self,
+        messages: Messages,
+        config: ModelConfig | None,
+        tools: Tools,
+        options: dict[str, Any],
+        stream: bool = False,
+    ) -> tuple[ChatRequest, ModelConfig]:
+        merged, normal, notes = prepare_chat(self.config, messages, config, options)
+        if attachments.needs_reading(normal):
+            normal = attachments.resolve(normal)
+        if merged.hedge_after is not None:
+            notes.append(_NOT_HEDGED)
+        return build_request(normal, merged, tools, stream, notes), merged
+
+    async def _prepare_async(
+        self,
+        messages: Messages,
+        config: ModelConfig | None,
+        tools: Tools,
+        options: dict[str, Any],
+        stream: bool = False,
+    ) -> tuple[ChatRequest, ModelConfig]:
+        merged, normal, notes = prepare_chat(self.config, messages, config, options)
+        if attachments.needs_reading(normal):
+            normal = await attachments.resolve_async(normal)
+        if merged.hedge_after is not None and stream:
+            notes.append(_NOT_HEDGED)
+        return build_request(normal, merged, tools, stream, notes), merged
+
+    def _info(
+        self,
+        operation: Literal["chat", "stream", "embed"],
+        target: Target,
+        settings: ModelConfig,
+        request: ChatRequest | EmbedRequest,
+    ) -> CallInfo:
+        return CallInfo(operation, target.provider, target.model, settings.label, request=request, prices=self.prices)
+
+    def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
+        """The request for one target."""
+        cache = None if request.config.cache is False else self._cache
+        return request.for_model(model, config=self._bounded(step, request.config), cache=cache)
+
+    def _bounded(self, step: Send, config: ModelConfig) -> ModelConfig:
+        """The options for one request: what is left of the deadline bounds it, and its silences."""
+        if step.expires is None:
+            return config
+        left = max(0.001, step.expires - self._flow.clock())  # finding the model, or waiting for a place, took time
+        bounds = (config.timeout, self._timeout, left)
+        return config.with_limits(min(b for b in bounds if b is not None), left)
+
+    def _finish(
+        self, request: ChatRequest | None, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
+    ) -> ChatResponse:
+        """Log each adjustment once per client: a changed request must be seen, not only recorded."""
+        if request is not None and request.adjustments:
+            response._d.adjustments = request.adjustments + response.adjustments
+        settings = self.config if request is None else request.config
+        if settings.on_unsupported != "drop":
+            for adjustment in response.adjustments:
+                self._warn(response.provider, adjustment)
+        details = response._d
+        provider, model = response.provider or "", response.model or ""
+        if details.cost is None or (not details.cached and self.prices.own(provider, model) is not None):
+            details.cost = partial(self._cost, provider, model, response.usage)
+        return response.with_details(attempts=attempts) if attempts else response
+
+    def _billed(self, part: ChatResponse, provider: LLMProvider) -> ChatResponse:
+        """A partial answer with its cost."""
+        part._d.cost = getattr(provider, "cost_per_call", None)
+        return self._finish(None, part)
+
+    def _cost(self, provider: str, model: str, usage: Usage) -> float | None:
+        return self.prices.cost(provider, model, usage, tier=tier_of(usage))
+
+    def _priced(self, vectors: Embeddings, provider: LLMProvider, target: Target) -> Embeddings:
+        own = self.prices.own(target.provider, target.model or "")
+        free = None if own is not None else getattr(provider, "cost_per_call", None)
+        if vectors.usage.input_tokens is not None and vectors.usage.output_tokens is None:
+            vectors.usage = replace(vectors.usage, output_tokens=0)  # a vector is not made of tokens
+        lookup = partial(self._cost, target.provider, target.model or "", vectors.usage)
+        return vectors.priced(lookup if free is None else free)
+
+    def _warn(self, provider: str | None, adjustment: Adjustment) -> None:
+        if (provider, adjustment.what) in self._warned:
+            return
+        self._warned.add((provider, adjustment.what))
+        logger.warning("%s: %s %s: %s", provider, adjustment.what, adjustment.kind, adjustment.reason)
+
+
+def retarget(info: CallInfo, target: Target) -> None:
+    """Say that `target` is the one that answers."""
+    info.target, info.provider, info.model = target.key, target.provider, target.model
+
+
+def retry_of(settings: ModelConfig) -> dict[str, Any]:
+    """The options that the plan of a call takes."""
+    return {"max_retries": settings.max_retries, "deadline": settings.deadline}

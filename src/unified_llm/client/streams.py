@@ -1,0 +1,136 @@
+"""Streamed answers of the client, sync and async."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from unified_llm.chat_stream import AsyncChatStream, ChatStream
+from unified_llm.client.base import Messages, Tools, retarget, retry_of
+from unified_llm.client.kept import KeptAnswers
+from unified_llm.flow.partials import partial_of
+from unified_llm.policy import Send
+from unified_llm.requests import ModelConfig
+from unified_llm.stream import StreamEnd, StreamEvent
+
+__all__ = ["StreamCalls"]
+
+
+class StreamCalls(KeptAnswers):
+    """The streaming calls."""
+
+    def stream(
+        self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
+    ) -> ChatStream:
+        """Typed events of the answer (see `unified_llm.stream`); the request starts with the first one.
+
+        Closing or dropping the stream closes the request upstream. An error in mid-stream carries what had arrived
+        as ``error.partial``.
+        """
+        return ChatStream(self._events(messages, config, tools, options))
+
+    def _events(
+        self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
+    ) -> Iterator[StreamEvent]:
+        request, settings = self._prepare(messages, config, tools, options, stream=True)
+        targets = self._router.targets(
+            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        )
+        info = self._info("stream", targets[0], settings, request)
+
+        def ask(step: Send) -> Iterator[StreamEvent]:
+            if step.target is not targets[0] and (known := self._kept_events(step.target, request)) is not None:
+                yield from known
+                return
+            provider, model = self._router.resolve(step.target)
+            said: list[StreamEvent] = []
+            with self._flow.admission.admitted(step, request) as place:
+                try:
+                    for event in provider.stream(self._for(step, request, model)):
+                        if isinstance(event, StreamEnd):
+                            place.used(event.response.usage)
+                        said.append(event)
+                        yield event
+                except BaseException as exc:
+                    if (part := partial_of(info, said, exc)) is not None:
+                        place.used(part.usage)
+                        self._flow.hooks.call("on_partial", info, self._billed(part, provider))
+                    raise
+
+        try:
+            self._flow.hooks.call("before_call", info)
+            if (kept := self._kept_events(targets[0], request)) is not None:
+                retarget(info, targets[0])
+                self._flow.hooks.call("on_request", info)
+            for event in kept or self._flow.stream(targets, info, ask, **retry_of(settings)):
+                if isinstance(event, StreamEnd):
+                    self._finish(request, event.response)
+                    self._flow.hooks.call("on_response", info, event.response)
+                yield event
+        finally:
+            self._flow.hooks.call("on_end", info)
+
+    def stream_async(
+        self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
+    ) -> AsyncChatStream:
+        """`stream` for ``async for``; returns at once."""
+        return AsyncChatStream(self._events_async(messages, config, tools, options))
+
+    async def _events_async(
+        self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
+    ) -> AsyncIterator[StreamEvent]:
+        request, settings = await self._prepare_async(messages, config, tools, options, stream=True)
+        targets = await self._router.targets_async(
+            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        )
+        info = self._info("stream", targets[0], settings, request)
+
+        async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
+            first = step.target is targets[0]
+            if not first and (known := await self._kept_events_async(step.target, request)) is not None:
+                async for event in known:
+                    yield event
+                return
+            provider, model = await self._router.resolve_async(step.target)
+            said: list[StreamEvent] = []
+            async with self._flow.admission.admitted(step, request) as place:
+                try:
+                    async with closing(provider.stream_async(self._for(step, request, model))) as events:
+                        async for event in events:
+                            if isinstance(event, StreamEnd):
+                                place.used(event.response.usage)
+                            said.append(event)
+                            yield event
+                except BaseException as exc:
+                    if (part := partial_of(info, said, exc)) is not None:
+                        place.used(part.usage)
+                        await self._flow.hooks.call_async("on_partial", info, self._billed(part, provider))
+                    raise
+
+        try:
+            await self._flow.hooks.call_async("before_call", info)
+            if (kept := await self._kept_events_async(targets[0], request)) is not None:
+                retarget(info, targets[0])
+                await self._flow.hooks.call_async("on_request", info)
+            async with closing(
+                kept or self._flow.stream_async(targets, info, ask, settings.first_token_timeout, **retry_of(settings))
+            ) as events:
+                async for event in events:
+                    if isinstance(event, StreamEnd):
+                        self._finish(request, event.response)
+                        await self._flow.hooks.call_async("on_response", info, event.response)
+                    yield event
+        finally:
+            await self._flow.hooks.call_async("on_end", info)
+
+
+@asynccontextmanager
+async def closing(events: AsyncIterator[StreamEvent]) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+    """Close an async iterator at the end, if it can be closed: the upstream request must not wait for the collector."""
+    try:
+        yield events
+    finally:
+        close: Any = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
