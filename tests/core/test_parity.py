@@ -40,7 +40,9 @@ TWIN = {"close": "aclose", "open": "open_async"}
 
 
 def public_methods(cls: type) -> list[str]:
-    return [n for n, v in vars(cls).items() if not n.startswith("_") and callable(v)]
+    """Names of the methods that `cls` has from this package: its own and those of its rooms."""
+    rooms = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == "unified_llm"]
+    return [n for room in rooms for n, v in vars(room).items() if not n.startswith("_") and callable(v)]
 
 
 def pairs() -> list[tuple[type, str, str]]:
@@ -61,6 +63,12 @@ def test_each_method_has_an_async_twin_with_the_same_arguments(cls: type, name: 
         return [(p.name, p.kind, p.default) for p in parameters]
 
     assert arguments(getattr(cls, name)) == arguments(getattr(cls, twin))
+
+
+def test_the_calls_of_the_client_are_among_them() -> None:
+    assert {"chat", "stream", "embed", "list_models", "count_tokens"} <= {
+        n for cls, n, _ in pairs() if cls is UnifiedLLM
+    }
 
 
 def test_the_streams_offer_the_same() -> None:
