@@ -256,6 +256,26 @@ async def test_a_server_without_base64_is_asked_for_lists(openai_double: Doubles
     await provider.aclose()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "detail": [
+                {"type": "extra_forbidden", "loc": ["body", "encoding_format"], "msg": "Extra inputs are not permitted"}
+            ]
+        },
+        {"error": {"message": "Unknown field: encoding_format", "code": 400}},
+        {"error": "base64 is not supported"},
+    ],
+)
+def test_an_unknown_server_that_refuses_base64_is_asked_for_lists(openai_double: Doubles, body: Any) -> None:
+    double, provider = learner(openai_double, "openai-compatible")
+    double.script(Fail(422, body))
+    assert len(provider.embed(EmbedRequest("a", ("x", "y")))) == 2
+    assert len(provider.embed(EmbedRequest("a", ("x",)))) == 1
+    assert ["encoding_format" in s.body for s in double.requests] == [True, False, False]
+
+
 def test_a_limit_that_is_too_large_teaches_nothing(openai_double: Doubles) -> None:
     double, provider = learner(openai_double)
     double.script(Fail(400, message="max_completion is fine"), Fail(400, message="something else"))

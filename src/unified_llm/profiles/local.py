@@ -14,7 +14,7 @@ LOCAL: tuple[Profile, ...] = (
         "openai-compatible",
         one_system=True,
         empty_content="empty",  # chat templates that concatenate content fail on null
-        embedding_base64=False,
+        embedding_base64=True,  # the openai SDK asks for it by default, so servers cope; a refusal is learnt from
         embedding_dimensions=False,
         embedding_batch=256,
         think_tags=True,

@@ -15,6 +15,11 @@ from unified_llm.responses import ModelInfo
 
 __all__ = ["advise", "lesson", "wants_advice"]
 
+# "Extra inputs are not permitted" is all that servers built on pydantic say; which field it was is not in the message.
+_UNKNOWN_FIELD = re.compile(
+    "encoding_format|base64|(extra|additional) (input|field|propert)|(unknown|unexpected|unrecognized) (field|param|key)",
+    re.IGNORECASE,
+)
 _OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -51,8 +56,7 @@ def lesson(
     if error.status not in (400, 422):
         return {}
     if isinstance(request, EmbedRequest):
-        refused = profile.embedding_base64 and re.search("encoding_format|base64", error.message)
-        return {"embedding_base64": False} if refused else {}
+        return {"embedding_base64": False} if profile.embedding_base64 and _UNKNOWN_FIELD.search(error.message) else {}
     if profile.reasoning_summary and request.config.thinking and re.search(r"reasoning.summar", error.message):
         return {"reasoning_summary": False}  # organisations that are not verified get none
     if profile.encrypted_reasoning and "ncrypted content is not supported" in error.message:
