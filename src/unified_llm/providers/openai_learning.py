@@ -17,7 +17,7 @@ __all__ = ["advise", "lesson", "wants_advice"]
 
 # "Extra inputs are not permitted" is all that servers built on pydantic say; which field it was is not in the message.
 _UNKNOWN_FIELD = re.compile(
-    "encoding_format|base64|(extra|additional) (input|field|propert)|(unknown|unexpected|unrecognized) (field|param|key)",
+    "encoding_format|base64|(extra|additional) (input|field|propert)|(unknown|unexpected|unrecognized) (field|param)",
     re.IGNORECASE,
 )
 _OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
