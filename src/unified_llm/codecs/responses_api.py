@@ -11,7 +11,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_reply
 from unified_llm.codecs.responses_decode import decode_response
 from unified_llm.codecs.responses_draft import DIALECT
-from unified_llm.codecs.responses_encode import encode_response
+from unified_llm.codecs.responses_encode import Continuation, encode_response
 from unified_llm.codecs.responses_stream import ResponsesStreamDecoder
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.requests import ChatRequest
@@ -22,16 +22,22 @@ __all__ = ["ResponsesCodec"]
 
 
 class ResponsesCodec:
-    """See `ChatCodec`. `secrets` gives the texts to mask in errors; it is called only when there is one."""
+    """See `ChatCodec`. `secrets` gives the texts to mask in errors; it is called only when there is one.
+
+    With a `continuation` the server stores what is said, and goes on from what it has.
+    """
 
     dialect = DIALECT
 
-    def __init__(self, secrets: Callable[[], Sequence[str]] = tuple) -> None:
+    def __init__(
+        self, secrets: Callable[[], Sequence[str]] = tuple, *, continuation: Continuation | None = None
+    ) -> None:
         self._secrets = secrets
+        self._continuation = continuation
 
     def encode(self, request: ChatRequest, context: CodecContext) -> WireCall:
         """The call to send. Raises `InvalidRequestError`; what is not sent as asked is in its adjustments."""
-        return encode_response(request, context)
+        return encode_response(request, context, self._continuation)
 
     def decode(self, reply: WireReply, request: ChatRequest, context: CodecContext) -> ChatResponse:
         """The response of a complete answer. Raises `ResponseError` or the error inside the body."""

@@ -8,6 +8,7 @@ Source: developers.openai.com, "Migrate to the Responses API", "Reasoning models
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from unified_llm import _json
@@ -26,20 +27,28 @@ from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ChatRequest
 from unified_llm.wire import WireCall
 
-__all__ = ["PATH", "encode_response", "response_body"]
+__all__ = ["PATH", "Continuation", "encode_response", "response_body"]
 
 PATH = "responses"
 
 
-def encode_response(request: ChatRequest, context: CodecContext) -> WireCall:
-    """The call to send, with every adjustment recorded in it.
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """For a call that the server stores: the response that holds ``messages[:begin]`` already, None for the first."""
+
+    response_id: str | None
+    begin: int
+
+
+def encode_response(request: ChatRequest, context: CodecContext, continuation: Continuation | None = None) -> WireCall:
+    """The call to send, with every adjustment recorded in it. Without a `continuation` nothing is stored.
 
     Raises:
         InvalidRequestError: something that cannot be sent, or with `on_unsupported="error"` not as asked.
     """
     draft = ResponsesDraft(request, context)
     draft.profile = as_responses(draft.profile)
-    body = response_body(request, draft)
+    body = response_body(request, draft, continuation)
     try:
         data = _json.dumps(body)
     except TypeError as exc:
@@ -57,10 +66,17 @@ def encode_response(request: ChatRequest, context: CodecContext) -> WireCall:
     )
 
 
-def response_body(request: ChatRequest, draft: ResponsesDraft) -> dict[str, Any]:
+def response_body(
+    request: ChatRequest, draft: ResponsesDraft, continuation: Continuation | None = None
+) -> dict[str, Any]:
     """The JSON body of the call."""
     config = request.config
-    body: dict[str, Any] = {"model": request.model, "input": encode_input(request.messages, draft), "store": False}
+    draft.stored = draft.stored or continuation is not None
+    begin = 0 if continuation is None else continuation.begin
+    body: dict[str, Any] = {"model": request.model, "input": encode_input(request.messages, draft, begin=begin)}
+    body["store"] = continuation is not None
+    if continuation is not None and continuation.response_id is not None:
+        body["previous_response_id"] = continuation.response_id
     if request.tools or request.tool_choice is not None:
         put_call_tools(body, request.tools, request.tool_choice, draft)
     put_call_options(body, config, draft)

@@ -31,8 +31,8 @@ Item: TypeAlias = dict[str, Any]
 _SYSTEM = ("system", "developer")
 
 
-def encode_input(messages: Sequence[Message], draft: ResponsesDraft) -> list[Item]:
-    """The input items, in the order of the messages.
+def encode_input(messages: Sequence[Message], draft: ResponsesDraft, *, begin: int = 0) -> list[Item]:
+    """The input items of ``messages[begin:]``, in their order; what is before it is at the server already.
 
     Raises:
         InvalidMessageError: there are none, a tool result has no call before it, or media cannot be sent.
@@ -41,7 +41,11 @@ def encode_input(messages: Sequence[Message], draft: ResponsesDraft) -> list[Ite
         raise InvalidMessageError("there are no messages", hint="pass at least one message")
     writer = _Writer(draft)
     now = last_user_turn(messages)
+    noted = len(draft.adjustments)
     for i, message in enumerate(messages):
+        if i == begin and begin:  # the calls before it were written, so that results find theirs
+            writer.out.clear()
+            del draft.adjustments[noted:]
         draft.past = i < now
         writer.write(f"messages[{i}]", message)
     return _one_system(writer.out, draft) if draft.profile.one_system else writer.out

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from unified_llm import _json
+from unified_llm.codecs.base import ChatCodec
 from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec
 from unified_llm.codecs.lmstudio_stats import PredictionStats, prediction_stats
 from unified_llm.codecs.openai_models import read_models
+from unified_llm.codecs.responses_api import ResponsesCodec
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.drivers.lmstudio import LMStudioDriver
 from unified_llm.drivers.urls import Address
@@ -21,6 +23,7 @@ from unified_llm.providers.lmstudio_calls import LMStudioCalls
 from unified_llm.providers.lmstudio_choice import UNUSABLE, Transport, WebsocketChoice
 from unified_llm.providers.lmstudio_extras import LMStudioExtras
 from unified_llm.providers.lmstudio_http_calls import LMStudioHTTPCalls
+from unified_llm.providers.lmstudio_stored import StoredResponses, names_stored_response
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_dialect import Dialect
 from unified_llm.requests import ChatRequest
@@ -50,6 +53,10 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
             API has (`effort`, `thinking`, `extra_body`...) goes over HTTP. Decided once, at the first chat; when LM
             Studio turns out to send what is not understood here, that call and later ones take HTTP.
         ttl: seconds after which LM Studio unloads an idle model that was loaded for a call over the websockets.
+        stored_responses: let LM Studio keep the conversations, so that a call sends only what is new since its last
+            answer; over HTTP, through the Responses API (LM Studio 0.3.29 or later). Worth it where images or long
+            histories go over a slow line. A history that was edited is sent whole; so is, once more, one that LM
+            Studio has lost, which `adjustments` records.
 
     The other arguments are those of `OpenAICompatibleProvider`. Without a model name the first loaded chat model
     answers, else the first one on disk, which LM Studio then loads. Embeddings always go over HTTP, in batches.
@@ -70,6 +77,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         default_model: str | None = None,
         default_embedding_model: str | None = None,
         ttl: float | None = None,
+        stored_responses: bool = False,
         **driver_options: Any,
     ) -> None:
         http: Literal["httpx", "aiohttp"] = "aiohttp" if transport == "aiohttp" else "httpx"
@@ -95,7 +103,13 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
             **driver_options,
         )
         address = Address.parse(self.base_url)
-        http_only = {"headers": headers, "dialect": dialect, "proxy": driver_options.get("proxy")}
+        http_only = {
+            "headers": headers,
+            "dialect": dialect,
+            "proxy": driver_options.get("proxy"),
+            "stored_responses": stored_responses,
+        }
+        self._stored = StoredResponses(self.name) if stored_responses else None
         self._choice = WebsocketChoice(transport, address, self._native, http_only)
         token = self._key.get_secret_value() if self._key else None
         codec = LMStudioChatCodec(self._secrets)
@@ -106,8 +120,18 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
 
     # -- chat -------------------------------------------------------------------------------------------------------
 
+    def codec_for(self, request: ChatRequest) -> ChatCodec:
+        """The codec of the dialect that `request` takes."""
+        if self._stored is not None and self._stored.takes(request):
+            return ResponsesCodec(self._secrets, continuation=self._stored.continuation(request))
+        if self._dialect != "responses" and names_stored_response(request, self.name):
+            return self._responses  # chat completions would not read it
+        return super().codec_for(request)
+
     def chat(self, request: ChatRequest) -> ChatResponse:
         """See `LLMProvider.chat`."""
+        if self._stored is not None and self._stored.takes(request):
+            return self._stored.chat(request, super().chat)
         if self._choice.carry(request, self._choice.usable()):
             try:
                 return self._websockets.chat(request)
@@ -118,6 +142,8 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
         """See `LLMProvider.chat_async`."""
+        if self._stored is not None and self._stored.takes(request):
+            return await self._stored.chat_async(request, super().chat_async)
         if self._choice.carry(request, await self._choice.usable_async()):
             try:
                 return await self._websockets.chat_async(request)
@@ -128,12 +154,16 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
         """See `LLMProvider.stream`."""
+        if self._stored is not None and self._stored.takes(request):
+            return self._stored.stream(request, super().stream)
         if self._choice.decided is False:
             return super().stream(request)
         return self._stream(request, super().stream)
 
     def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         """See `LLMProvider.stream_async`."""
+        if self._stored is not None and self._stored.takes(request):
+            return self._stored.stream_async(request, super().stream_async)
         if self._choice.decided is False:
             return super().stream_async(request)
         return self._stream_async(request, super().stream_async)

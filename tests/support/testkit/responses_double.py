@@ -7,6 +7,7 @@
 
 An answer is a text or a list of output items; without a script, forced tools are called, a JSON Schema is obeyed and
 everything else is echoed. Items given out are remembered: one that comes back changed, or alone, is a violation.
+What is to be stored is kept with all before it; `forget` loses that, as a restart or the end of its time does.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class ResponsesDouble:
         self.violations: list[str] = []
         self.requests: list[Seen] = []
         self.made: dict[str, Item] = {}
+        self.stored: dict[str, list[Item]] = {}  # by the id of the response: everything said up to its end
         self._api_key = api_key
         self._script: deque[Script] = deque()
         self._server = WireServer(self._answer)
@@ -161,6 +163,11 @@ class ResponsesDouble:
         self._script.extend(items)
         return self
 
+    def forget(self) -> Self:
+        """Lose what was stored."""
+        self.stored.clear()
+        return self
+
     # -- answering --------------------------------------------------------------------------------------------------
 
     def _answer(self, request: Request) -> Answer:
@@ -179,6 +186,11 @@ class ResponsesDouble:
             return self._fail(Fail(404, message=only))
         if (request.method, path) != ("POST", "/responses"):
             return self._fail(Fail(404, message=f"Invalid URL ({request.method} {path})"))
+        previous = body.get("previous_response_id")
+        if previous is not None and previous not in self.stored:
+            return self._fail(Fail(404, {"error": _not_found(previous)}))
+        if previous is not None:
+            body = body | {"input": [*self.stored[previous], *input_items(body)]}
         faults = response_faults(body, self.made)
         self.violations += faults
         if faults:
@@ -210,8 +222,11 @@ class ResponsesDouble:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": 10 + tokens,
         }
+        response_id = f"resp_{next(_numbers)}"
+        if body.get("store", True):
+            self.stored[response_id] = [*input_items(body), *items]
         return {
-            "id": f"resp_{next(_numbers)}",
+            "id": response_id,
             "object": "response",
             "created_at": 1767225600.0,
             "status": told.status,
@@ -253,6 +268,13 @@ class ResponsesDouble:
         kind = "server_error" if fail.status >= 500 else "invalid_request_error"
         error = {"error": {"message": fail.message, "type": kind, "param": None, "code": None}}
         return json_reply(fail.body if fail.body is not None else error, fail.status, headers)
+
+
+def _not_found(response_id: str) -> Item:
+    """Source: the OpenAI API reference, errors of "Create a model response"."""
+    code, about = "previous_response_not_found", "previous_response_id"
+    told = f"Previous response with id '{response_id}' not found."
+    return {"message": told, "type": "invalid_request_error", "param": about, "code": code}
 
 
 def _decide(body: Mapping[str, Any]) -> Any:
