@@ -1,4 +1,4 @@
-"""The two parsers behind the HTTP driver, without sockets: the same answer wherever the bytes are cut."""
+"""The parsers behind the HTTP driver, without sockets: the same answer wherever the bytes are cut."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from collections.abc import Callable, Iterator
 
 import httpcore
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from unified_llm.drivers.aiohttp import AiohttpExchange
-from unified_llm.drivers.http11 import Exchange, H11Exchange
+from unified_llm.drivers.exchange import Exchange, H11Exchange
 from unified_llm.drivers.http_sync import reply_headers
+from unified_llm.drivers.plain_answers import PlainExchange
 
-ENGINES = [H11Exchange, AiohttpExchange]
+
+def plain_or_h11() -> Exchange:
+    return PlainExchange(H11Exchange)
+
+
+def plain_or_aiohttp() -> Exchange:
+    return PlainExchange(AiohttpExchange)
+
+
+ENGINES = [H11Exchange, AiohttpExchange, plain_or_h11, plain_or_aiohttp]
 HEADERS = [(b"host", b"h"), (b"content-length", b"2")]
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Id: a\r\nx-id: b\r\n\r\nhello"
@@ -122,3 +134,34 @@ async def test_a_bit_of_a_surplus_answer_never_reaches_the_next(engine: Callable
 async def test_what_is_no_whole_answer_is_a_protocol_error(engine: Callable[[], Exchange], pieces: list[bytes]) -> None:
     with pytest.raises(httpcore.RemoteProtocolError):
         _answer(engine(), pieces)
+
+
+_BITS = [b"", b"\r\n", b"\n", b"\r", b"\0", b" ", b":", b"\t", b"0", b"9", b",", b"x: y\r\n", b" folded\r\n", b"\xe9"]
+_BITS += [b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n", b"connection: close\r\n", b"hello"]
+_BITS += [b"HTTP/1.1 100 Continue\r\n\r\n"]
+
+
+def _told(make: Callable[[], Exchange], pieces: list[bytes]) -> object:
+    try:
+        return _answer(make(), pieces)
+    except httpcore.RemoteProtocolError:
+        return "no HTTP"
+    except AssertionError:
+        return "not complete"
+
+
+@settings(max_examples=400, deadline=None)
+@given(at=st.integers(0, len(CLOSING)), cut=st.integers(0, 3), bit=st.sampled_from(_BITS), split=st.integers(0, 120))
+@example(at=12, cut=3, bit=b"", split=0)  # no reason, and no space before it
+def test_what_is_read_as_plain_is_what_h11_reads(at: int, cut: int, bit: bytes, split: int) -> None:
+    for answer in (PLAIN, CLOSING, NO_REASON):
+        damaged = answer[:at] + bit + answer[at + cut :]
+        for pieces in ([damaged], [damaged, b""], [damaged[:split], damaged[split:]]):
+            assert _told(plain_or_h11, pieces) == _told(H11Exchange, pieces), pieces
+
+
+def test_a_plain_answer_needs_no_parser() -> None:
+    def parser() -> Exchange:
+        raise AssertionError("it was asked for")
+
+    assert _answer(PlainExchange(parser), [PLAIN[:-2], PLAIN[-2:]])[2:] == (b"hello", True)

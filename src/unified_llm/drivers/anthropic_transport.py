@@ -14,9 +14,9 @@ from typing import Any
 import httpcore
 import httpx2
 
+from unified_llm.drivers.exchange import Exchange
 from unified_llm.drivers.headers import HeaderSet
 from unified_llm.drivers.http import MAX_CONNECTIONS, PROGRESS_SECONDS
-from unified_llm.drivers.http11 import Exchange
 from unified_llm.drivers.http_async import AsyncReplyStream, AsyncTransport
 from unified_llm.drivers.http_sync import SyncReplyStream, SyncTransport
 from unified_llm.drivers.proxies import find_proxy

@@ -22,7 +22,7 @@ from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
     from unified_llm.drivers.base import AsyncReplyStream, ReplyStream
-    from unified_llm.drivers.http11 import Exchange
+    from unified_llm.drivers.exchange import Exchange
     from unified_llm.drivers.http_async import AsyncTransport
     from unified_llm.drivers.http_sync import SyncTransport
     from unified_llm.drivers.route import Route
@@ -160,7 +160,7 @@ def async_engine(*, aiohttp: bool) -> type[Exchange]:
         from unified_llm.drivers.aiohttp import AiohttpExchange
 
         return AiohttpExchange
-    from unified_llm.drivers.http11 import H11Exchange
+    from unified_llm.drivers.exchange import H11Exchange
 
     return H11Exchange
 

@@ -20,8 +20,9 @@ from unified_llm.drivers import failures
 from unified_llm.drivers.async_line import AsyncLine
 from unified_llm.drivers.asyncio_backend import AsyncioBackend
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
+from unified_llm.drivers.exchange import Exchange, H11Exchange
 from unified_llm.drivers.headers import RawHeaders
-from unified_llm.drivers.http11 import AsyncReply, DirectAsyncReply, Exchange, H11Exchange, connect_async
+from unified_llm.drivers.http11 import AsyncReply, DirectAsyncReply, connect_async
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
 from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
