@@ -6,15 +6,15 @@ to the same dialect replays it unchanged; other dialects read the portable field
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union
 from uuid import uuid4
 
 from unified_llm import _json
+from unified_llm._dataclasses import dataclass
 from unified_llm.errors import InvalidMessageError
 
 __all__ = [
@@ -283,8 +283,8 @@ RoleLike: TypeAlias = Union[MessageRole, Literal["system", "user", "assistant", 
 
 _PART_TYPES = (Text, Thinking, ToolCall, ToolResult, Image, Audio, File, Opaque)
 _EXACT_PARTS = frozenset(_PART_TYPES)
-_IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|gif|webp|bmp|tiff?|heic|avif)$", re.IGNORECASE)
-_AUDIO_SUFFIX = re.compile(r"\.(wav|mp3|flac|ogg|opus|m4a|aac)$", re.IGNORECASE)
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
+_AUDIO_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac")
 
 
 def _content_parts(content: Content) -> tuple[Part, ...]:
@@ -330,10 +330,10 @@ def _from_path(path: str | Path) -> Part:
         raise InvalidMessageError(
             f"a file path is {type(path).__name__}", hint="use str or Path; bytes go in Image(...)"
         )
-    text = str(path)
-    if _IMAGE_SUFFIX.search(text):
+    name = str(path).lower()
+    if name.endswith(_IMAGE_SUFFIXES):
         return Image(path=path)
-    return Audio(path=path) if _AUDIO_SUFFIX.search(text) else File(path=path, name=Path(path).name)
+    return Audio(path=path) if name.endswith(_AUDIO_SUFFIXES) else File(path=path, name=Path(path).name)
 
 
 @dataclass(frozen=True, slots=True, init=False)
