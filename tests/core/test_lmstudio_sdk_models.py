@@ -164,6 +164,7 @@ async def test_a_result_of_another_form_is_a_response_error(
     with pytest.raises(ResponseError):
         await provider.tokenize_async("a", "tiny")
     assert provider.context_length("tiny") is None
+    studio.results["llm/listLoaded"] = []
     assert provider.loaded_models() == []
     await provider.aclose()
 

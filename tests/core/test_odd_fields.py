@@ -5,17 +5,14 @@ Every field of a whole answer, and of each event of a stream, is replaced by eac
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 
+from testkit.odd_values import variants
 from testkit.wire_server import Answer, Request, WireServer, chunked, json_reply
 from unified_llm import ChatResponse, ResponseError, UnifiedLLM, UnifiedLLMError
-
-ODD: list[Any] = [None, True, 0, -1, 5, 1.5, "", "odd", [], [1], ["odd"], [[]], [{}], {}, {"odd": 1}, {"text": 5}]
 
 CHAT_CALL = {"index": 0, "id": "call_a", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
 CHAT_USAGE = {
@@ -173,26 +170,6 @@ STREAMS = {
     "claude": CLAUDE_EVENTS,
     "ollama": OLLAMA_EVENTS,
 }
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths of every field inside `value`."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield (*path, key)
-        yield from places(inner, (*path, key))
-
-
-def variants(value: Any) -> Iterator[tuple[str, Any]]:
-    """`value` with one field replaced by each odd value, and what was done."""
-    for path in places(value):
-        for odd in ODD:
-            changed = copy.deepcopy(value)
-            inner = changed
-            for key in path[:-1]:
-                inner = inner[key]
-            inner[path[-1]] = odd
-            yield f"{'.'.join(map(str, path))} = {odd!r}", changed
 
 
 def framed(name: str, events: list[dict[str, Any]]) -> Answer:

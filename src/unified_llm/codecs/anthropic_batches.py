@@ -9,8 +9,10 @@ from urllib.parse import quote, urlsplit
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
+from unified_llm.codecs.anthropic_objects import object_in, page_in, unusable
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.errors import error_from_body, unusable_body
+from unified_llm.codecs.errors import error_from_body
+from unified_llm.codecs.fields import text_of
 from unified_llm.errors import APIError, InvalidRequestError, UnifiedLLMError
 from unified_llm.requests import ChatRequest
 from unified_llm.responses import Adjustment, ChatResponse
@@ -92,29 +94,23 @@ class BatchCodec:
 
     def decode(self, reply: WireReply, context: CodecContext) -> Batch:
         """A batch."""
-        return self._batch(_object(reply, context), reply, context)
+        return self._batch(object_in(reply, context, "description of a batch"), reply, context)
 
     def decode_page(self, reply: WireReply, context: CodecContext) -> tuple[list[Batch], str | None]:
         """The batches of a page, and where the next one begins."""
-        value = _object(reply, context)
-        rows = value.get("data")
-        batches = [self._batch(row, reply, context) for row in rows] if isinstance(rows, list) else []
-        after = value.get("last_id") if value.get("has_more") else None
-        if after is not None and not isinstance(after, str):
-            raise _unusable(reply, context, "a page that does not say where the next one begins")
-        return batches, after
+        return page_in(reply, context, "batches", lambda row: self._batch(row, reply, context))
 
     def _batch(self, value: Any, reply: WireReply, context: CodecContext) -> Batch:
         status = value.get("processing_status") if isinstance(value, dict) else None
         if status not in ("in_progress", "canceling", "ended") or not isinstance(value.get("id"), str):
-            raise _unusable(reply, context, "no description of a batch")
+            raise unusable(reply, context, "no description of a batch")
         return Batch(
             value["id"],
             status,
             dict(counts) if isinstance(counts := value.get("request_counts"), dict) else {},
-            value.get("created_at"),
-            value.get("expires_at"),
-            value.get("ended_at"),
+            text_of(value.get("created_at")),
+            text_of(value.get("expires_at")),
+            text_of(value.get("ended_at")),
             value,
         )
 
@@ -131,7 +127,7 @@ class BatchCodec:
         name = name if isinstance(name, str) else ""
         result = value.get("result")
         if not name or not isinstance(result, dict):
-            return name, _unusable(reply, context, "a line that is no result of a request")
+            return name, unusable(reply, context, "a line that is no result of a request")
         kind = result.get("type")
         if kind == "succeeded":
             return name, self._answer(result.get("message"), requests.get(name), context)
@@ -152,7 +148,7 @@ class BatchCodec:
         except UnifiedLLMError as exc:
             return exc
         except (AttributeError, KeyError, TypeError, ValueError) as exc:  # fields of other types than the API's
-            error = _unusable(reply, context, "a message that cannot be read")
+            error = unusable(reply, context, "a message that cannot be read")
             error.__cause__ = exc
             return error
 
@@ -163,17 +159,3 @@ def _row(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _object(reply: WireReply, context: CodecContext) -> dict[str, Any]:
-    try:
-        value = _json.loads(reply.body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise _unusable(reply, context, "no JSON object")
-    return value
-
-
-def _unusable(reply: WireReply, context: CodecContext, why: str) -> UnifiedLLMError:
-    return unusable_body(reply.status, reply.headers, reply.body, provider=context.provider, why=why)

@@ -7,10 +7,11 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_parts import DIALECT
+from unified_llm.codecs.fields import count_of, text_of
 from unified_llm.messages import Native, Opaque, Part, Text, Thinking, ToolCall
 from unified_llm.responses import Adjustment, FinishReason, Usage
 
-__all__ = ["BlockReader", "finish_details", "finish_of", "text_of", "transformations", "usage_of"]
+__all__ = ["BlockReader", "finish_details", "finish_of", "transformations", "usage_of"]
 
 _FINISH = {
     "end_turn": FinishReason.STOP,
@@ -43,11 +44,6 @@ def finish_details(*said: Mapping[str, Any]) -> dict[str, Any] | None:
     return found or None
 
 
-def text_of(value: Any) -> str | None:
-    """A text that says something, or None: servers of this dialect send numbers, too, where the API has texts."""
-    return value if isinstance(value, str) and value else None
-
-
 def usage_of(native: Any) -> Usage:
     """Tokens. Claude counts cached input apart; our `input_tokens` is the sum.
 
@@ -55,22 +51,18 @@ def usage_of(native: Any) -> Usage:
     """
     if not native or not isinstance(native, Mapping):
         return Usage()
-    read = _number(native.get("cache_read_input_tokens"))
-    written = _number(native.get("cache_creation_input_tokens"))
-    fresh = _number(native.get("input_tokens"))
+    read = count_of(native.get("cache_read_input_tokens"))
+    written = count_of(native.get("cache_creation_input_tokens"))
+    fresh = count_of(native.get("input_tokens"))
     details = native.get("output_tokens_details")
     return Usage(
         input_tokens=None if fresh is None else fresh + (read or 0) + (written or 0),
-        output_tokens=_number(native.get("output_tokens")),
+        output_tokens=count_of(native.get("output_tokens")),
         cache_read_tokens=read,
         cache_write_tokens=written,
-        reasoning_tokens=_number(details.get("thinking_tokens")) if isinstance(details, Mapping) else None,
+        reasoning_tokens=count_of(details.get("thinking_tokens")) if isinstance(details, Mapping) else None,
         native=native,
     )
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def transformations(message: Mapping[str, Any]) -> tuple[Adjustment, ...]:

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from unified_llm import _json
+from unified_llm.codecs.anthropic_objects import object_in, page_in, unusable
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.errors import unusable_body
-from unified_llm.errors import InvalidRequestError, UnifiedLLMError
+from unified_llm.codecs.fields import count_of, text_of
+from unified_llm.errors import InvalidRequestError
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["FileCodec", "FileInfo"]
 
 PATH: Final = "v1/files"
+_WHAT: Final = "description of a file"
 _COMMON: Final = (("anthropic-version", "2026-10-21"), ("anthropic-beta", "files-api-2025-04-14"))
 
 
@@ -65,42 +66,22 @@ class FileCodec:
 
     def decode(self, reply: WireReply, context: CodecContext) -> FileInfo:
         """A file's description."""
-        return _info(_object(reply, context), reply, context)
+        return _info(object_in(reply, context, _WHAT), reply, context)
 
     def decode_page(self, reply: WireReply, context: CodecContext) -> tuple[list[FileInfo], str | None]:
         """The files of a page, and where the next one begins."""
-        value = _object(reply, context)
-        rows = value.get("data")
-        files = [_info(row, reply, context) for row in rows] if isinstance(rows, list) else []
-        after = value.get("last_id") if value.get("has_more") else None
-        if after is not None and not isinstance(after, str):
-            raise _unusable(reply, context, "a page that does not say where the next one begins")
-        return files, after
+        return page_in(reply, context, "files", lambda row: _info(row, reply, context))
 
 
 def _info(value: Any, reply: WireReply, context: CodecContext) -> FileInfo:
     if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-        raise _unusable(reply, context)
+        raise unusable(reply, context, f"no {_WHAT}")
     return FileInfo(
         value["id"],
-        value.get("filename"),
-        value.get("mime_type"),
-        value.get("size_bytes"),
-        value.get("created_at"),
-        value.get("downloadable"),
+        text_of(value.get("filename")),
+        text_of(value.get("mime_type")),
+        count_of(value.get("size_bytes")),
+        text_of(value.get("created_at")),
+        downloadable if isinstance(downloadable := value.get("downloadable"), bool) else None,
         value,
     )
-
-
-def _object(reply: WireReply, context: CodecContext) -> dict[str, Any]:
-    try:
-        value = _json.loads(reply.body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise _unusable(reply, context)
-    return value
-
-
-def _unusable(reply: WireReply, context: CodecContext, why: str = "no description of a file") -> UnifiedLLMError:
-    return unusable_body(reply.status, reply.headers, reply.body, provider=context.provider, why=why)

@@ -7,7 +7,7 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_catalogue import AnthropicModels
-from unified_llm.codecs.anthropic_decode import BlockReader, finish_details, text_of, transformations, usage_of
+from unified_llm.codecs.anthropic_decode import BlockReader, finish_details, transformations, usage_of
 from unified_llm.codecs.anthropic_encode import encode_count, encode_messages
 from unified_llm.codecs.anthropic_models import CURRENT_MODELS, family_of
 from unified_llm.codecs.anthropic_options import FORMAT_TOOL, format_tool
@@ -15,6 +15,7 @@ from unified_llm.codecs.anthropic_parts import DIALECT
 from unified_llm.codecs.anthropic_stream import AnthropicStreamDecoder, status_inside
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_body, error_from_reply, has_error, request_id_of, unusable_body
+from unified_llm.codecs.fields import count_of, text_of
 from unified_llm.errors import ModelNotFoundError, UnifiedLLMError
 from unified_llm.messages import Message, Origin
 from unified_llm.requests import ChatRequest
@@ -55,8 +56,8 @@ class AnthropicMessages:
     def decode_count(self, reply: WireReply, context: CodecContext) -> int:
         """The figure in the answer. Raises `ResponseError` when there is none."""
         value = _decoded(reply.body)
-        count = value.get("input_tokens") if isinstance(value, dict) else None
-        if not isinstance(count, int):
+        count = count_of(value.get("input_tokens")) if isinstance(value, dict) else None
+        if count is None:
             raise self._unusable(reply, context, "a body without a token count")
         return count
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.anthropic_blocks import OpenBlock
-from unified_llm.codecs.anthropic_decode import BlockReader, finish_details, text_of, transformations, usage_of
+from unified_llm.codecs.anthropic_decode import BlockReader, finish_details, transformations, usage_of
 from unified_llm.codecs.errors import (
     SHAPE_ERRORS,
     error_from_body,
@@ -21,6 +21,7 @@ from unified_llm.codecs.errors import (
     unusable_body,
 )
 from unified_llm.codecs.event_decoder import then_raise
+from unified_llm.codecs.fields import text_of
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
 from unified_llm.messages import Message, Part, Text, ToolCall
 from unified_llm.responses import Adjustment, ChatResponse

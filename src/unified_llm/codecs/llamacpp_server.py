@@ -183,6 +183,8 @@ def read_ranking(value: Any, documents: Sequence[str]) -> list[Ranked] | None:
     results = value.get("results") if isinstance(value, dict) else None
     try:
         ranked = [Ranked(r["index"], float(r["relevance_score"]), documents[r["index"]]) for r in results or ()]
+        if any(type(r.index) is not int or r.index < 0 for r in ranked):
+            return None
     except (KeyError, TypeError, IndexError, ValueError):
         return None
     return sorted(ranked, key=lambda r: -r.score) if isinstance(results, list) else None

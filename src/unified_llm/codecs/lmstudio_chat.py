@@ -12,6 +12,7 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import error_from_reply
+from unified_llm.codecs.fields import count_of, text_of
 from unified_llm.codecs.lmstudio_encode import encode_predict
 from unified_llm.codecs.lmstudio_errors import websocket_error
 from unified_llm.codecs.lmstudio_stream import LMStudioStreamDecoder
@@ -110,13 +111,13 @@ def _model(item: Mapping[str, Any], running: Sequence[Mapping[str, Any]], provid
         id=key,
         provider=provider,
         kind=kinds.get(str(item.get("type"))),
-        name=item.get("displayName"),
-        context_window=window if isinstance(window, int) else None,
+        name=text_of(item.get("displayName")),
+        context_window=count_of(window),
         capabilities=capabilities,
         loaded=bool(mine),
         quantization=_quantization(item.get("quantization")),
-        size_bytes=item.get("sizeBytes") if isinstance(item.get("sizeBytes"), int) else None,
-        path=item.get("path"),
+        size_bytes=count_of(item.get("sizeBytes")),
+        path=text_of(item.get("path")),
         raw=item,
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.fields import text_of
 from unified_llm.codecs.lmstudio_errors import UnknownShapeError, sentence, websocket_error
 from unified_llm.codecs.lmstudio_stats import REASONS, usage_of
 from unified_llm.codecs.openai_parts import PartWriter
@@ -159,26 +160,26 @@ class LMStudioStreamDecoder:
 
     def _call_begins(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         self._end_text(events)
-        self._pending = (_text(message.get("toolCallId")), None)
+        self._pending = (text_of(message.get("toolCallId")), None)
 
     def _call_named(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        self._pending = (self._pending[0], _text(message.get("name")))
+        self._pending = (self._pending[0], text_of(message.get("name")))
 
     def _call_ends(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         request = message["toolCallRequest"]
-        name = _text(request.get("name")) or self._pending[1]
+        name = text_of(request.get("name")) or self._pending[1]
         if name is None:
             raise KeyError("name")
         arguments = request.get("arguments")
         text = arguments if isinstance(arguments, str) else _json.dumps_str(arguments or {})
-        self._add_call(_text(request.get("id")), name, text, events)
+        self._add_call(text_of(request.get("id")), name, text, events)
 
     def _call_failed(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
         """The model wrote a call the server could not read: kept as one with broken arguments, if it has a name.
 
         What was written is no answer, so it never becomes text; in each case the server's error is told.
         """
-        raw = _text(message.get("rawContent")) or ""
+        raw = text_of(message.get("rawContent")) or ""
         call_id, name = self._pending
         why = redact(f"LM Studio could not read the call: {sentence(message.get('error'))}", *self._secrets)
         if name:
@@ -215,13 +216,9 @@ class LMStudioStreamDecoder:
         self.last = message
         self._end_text(events)
         stats = message.get("stats")
-        native = _text(stats.get("stopReason")) if isinstance(stats, dict) else None
+        native = text_of(stats.get("stopReason")) if isinstance(stats, dict) else None
         reason = REASONS.get(native, FinishReason.OTHER) if native is not None else None
         if self._call_ids and reason in (FinishReason.STOP, None):
             reason = FinishReason.TOOL_CALLS
         events.append(UsageUpdate(usage_of(message, cached=self._cached, reasoning=self._reasoning)))
         events.append(Finish(reason, native))
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

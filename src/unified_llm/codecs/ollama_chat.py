@@ -12,6 +12,7 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
+from unified_llm.codecs.fields import text_of
 from unified_llm.codecs.ollama_encode import encode_chat
 from unified_llm.codecs.ollama_reading import (
     DIALECT,
@@ -20,7 +21,6 @@ from unified_llm.codecs.ollama_reading import (
     read_calls,
     read_usage,
     streamed_failure,
-    text_of,
 )
 from unified_llm.codecs.ollama_stream import OllamaStreamDecoder
 from unified_llm.codecs.openai_reading import known_call_ids

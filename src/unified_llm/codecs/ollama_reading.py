@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unified_llm.codecs.errors import error_from_body, error_from_reply
+from unified_llm.codecs.fields import count_of
 from unified_llm.codecs.openai_reading import arguments_text
 from unified_llm.errors import (
     APIError,
@@ -21,7 +22,7 @@ from unified_llm.errors import (
 from unified_llm.messages import Native, ToolCall, new_id
 from unified_llm.responses import FinishReason, Usage
 
-__all__ = ["DIALECT", "failure", "finish_reason", "read_calls", "read_usage", "streamed_failure", "text_of"]
+__all__ = ["DIALECT", "failure", "finish_reason", "read_calls", "read_usage", "streamed_failure"]
 
 DIALECT = "ollama-chat"
 
@@ -48,22 +49,13 @@ def finish_reason(native: str | None, *, calls: bool) -> FinishReason | None:
     return None if native is None else _FINISH.get(native, FinishReason.OTHER)
 
 
-def text_of(value: Any) -> str | None:
-    """A text that says something, or None."""
-    return value if isinstance(value, str) and value else None
-
-
 def read_usage(value: Mapping[str, Any]) -> Usage:
     """Tokens of the prompt and of the answer. `native` has the durations, too, in nanoseconds.
 
     A figure that is 0 is left out by the server, as one it does not know is: both are None here.
     """
     native = {name: value[name] for name in _FIGURES if name in value}
-    return Usage(_count(value.get("prompt_eval_count")), _count(value.get("eval_count")), native=native or None)
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return Usage(count_of(value.get("prompt_eval_count")), count_of(value.get("eval_count")), native=native or None)
 
 
 def read_calls(raw_calls: Any, *, taken: set[str], provider: str, model: str | None) -> list[ToolCall]:

@@ -11,7 +11,8 @@ from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
 from unified_llm.codecs.event_decoder import EventDecoder
-from unified_llm.codecs.ollama_reading import finish_reason, read_calls, read_usage, streamed_failure, text_of
+from unified_llm.codecs.fields import text_of
+from unified_llm.codecs.ollama_reading import finish_reason, read_calls, read_usage, streamed_failure
 from unified_llm.codecs.openai_parts import PartWriter
 from unified_llm.codecs.openai_reading import known_call_ids
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError

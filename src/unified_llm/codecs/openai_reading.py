@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unified_llm import _json
+from unified_llm.codecs.fields import count_of
 from unified_llm.codecs.openai_draft import DIALECT
 from unified_llm.message_formats import split_data_url
 from unified_llm.messages import Audio, Image, Native, Opaque, ToolCall, new_id
@@ -116,20 +117,20 @@ def read_usage(value: Mapping[str, Any], tier: Any = None) -> Usage | None:
         if tier and isinstance(tier, str) and "service_tier" not in usage:
             usage = usage | {"service_tier": tier}
         return _usage(usage, timings)
-    if isinstance(timings, dict) and _count(timings.get("predicted_n")) is not None:
-        cached = _count(timings.get("cache_n"))
-        fresh = _count(timings.get("prompt_n"))
+    if isinstance(timings, dict) and count_of(timings.get("predicted_n")) is not None:
+        cached = count_of(timings.get("cache_n"))
+        fresh = count_of(timings.get("prompt_n"))
         whole = None if fresh is None else fresh + (cached or 0)
-        return Usage(whole, _count(timings["predicted_n"]), cached, native={"timings": timings})
+        return Usage(whole, count_of(timings["predicted_n"]), cached, native={"timings": timings})
     return None
 
 
 def _usage(usage: dict[str, Any], timings: Any) -> Usage:
     prompt = as_dict(usage.get("prompt_tokens_details"))
     completion = as_dict(usage.get("completion_tokens_details"))
-    given, taken = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    given, taken = count_of(usage.get("prompt_tokens")), count_of(usage.get("completion_tokens"))
     reasoning = _first(completion.get("reasoning_tokens"), usage.get("reasoning_tokens"))
-    total = _count(usage.get("total_tokens"))
+    total = count_of(usage.get("total_tokens"))
     if reasoning and given is not None and taken is not None and total == given + taken + reasoning:
         taken += reasoning  # xAI counts reasoning beside the completion
     return Usage(
@@ -140,10 +141,6 @@ def _usage(usage: dict[str, Any], timings: Any) -> Usage:
         reasoning,
         native=usage | {"timings": timings} if isinstance(timings, dict) else usage,
     )
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None  # True is an int to isinstance
 
 
 def _first(*values: Any) -> int | None:

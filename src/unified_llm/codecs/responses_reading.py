@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.fields import count_of
 from unified_llm.codecs.openai_reading import arguments_text, as_dict, word
 from unified_llm.codecs.responses_draft import DIALECT
 from unified_llm.messages import Image, Native, Opaque, Part, Text, Thinking, ToolCall, new_id
@@ -143,17 +144,13 @@ def usage_of(response: Mapping[str, Any]) -> Usage:
     taken = as_dict(usage.get("output_tokens_details"))
     tier = response.get("service_tier")
     return Usage(
-        _count(usage.get("input_tokens")),
-        _count(usage.get("output_tokens")),
-        _count(given.get("cached_tokens")),
-        _count(given.get("cache_write_tokens")),
-        _count(taken.get("reasoning_tokens")),
+        count_of(usage.get("input_tokens")),
+        count_of(usage.get("output_tokens")),
+        count_of(given.get("cached_tokens")),
+        count_of(given.get("cache_write_tokens")),
+        count_of(taken.get("reasoning_tokens")),
         native=usage | {"service_tier": tier} if isinstance(tier, str) else usage,
     )
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None  # True is an int to isinstance
 
 
 def withheld(response: Mapping[str, Any]) -> tuple[Adjustment, ...]:

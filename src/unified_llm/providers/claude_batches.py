@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unified_llm.codecs.anthropic_batches import Batch, BatchCodec
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.codecs.anthropic_models import CURRENT_MODELS
+from unified_llm.codecs.anthropic_objects import Pages
 from unified_llm.errors import APITimeoutError, ConfigurationError, UnifiedLLMError
 from unified_llm.providers.claude_files import checked
 from unified_llm.requests import ChatRequest, ModelConfig
@@ -88,19 +89,17 @@ class Batches:
 
     def list_batches(self) -> list[Batch]:
         """All batches of the workspace, newest first."""
-        found, after = self._page(self._send(self._codec.page()))
-        while after is not None:
-            more, after = self._page(self._send(self._codec.page(after)))
-            found += more
-        return found
+        pages: Pages[Batch] = Pages(self._provider.name)
+        while pages.more:
+            pages.add(self._page(self._send(self._codec.page(pages.after))))
+        return pages.found
 
     async def list_batches_async(self) -> list[Batch]:
         """`list`, without blocking the event loop."""
-        found, after = self._page(await self._send_async(self._codec.page()))
-        while after is not None:
-            more, after = self._page(await self._send_async(self._codec.page(after)))
-            found += more
-        return found
+        pages: Pages[Batch] = Pages(self._provider.name)
+        while pages.more:
+            pages.add(self._page(await self._send_async(self._codec.page(pages.after))))
+        return pages.found
 
     def wait(self, batch_id: str, *, every: float = 30.0, timeout: float | None = None) -> Batch:
         """Look at a batch `every` so many seconds until it has ended.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unified_llm.codecs.anthropic_files import FileCodec, FileInfo
+from unified_llm.codecs.anthropic_objects import Pages
 from unified_llm.errors import APIError, InvalidRequestError, ModelNotFoundError
 from unified_llm.wire import WireCall, WireReply
 
@@ -75,19 +76,17 @@ class Files:
 
     def list_files(self) -> list[FileInfo]:
         """All files of the workspace."""
-        found, after = self._page(self._send(self._codec.page()))
-        while after is not None:
-            more, after = self._page(self._send(self._codec.page(after)))
-            found += more
-        return found
+        pages: Pages[FileInfo] = Pages(self._provider.name)
+        while pages.more:
+            pages.add(self._page(self._send(self._codec.page(pages.after))))
+        return pages.found
 
     async def list_files_async(self) -> list[FileInfo]:
         """`list`, without blocking the event loop."""
-        found, after = self._page(await self._send_async(self._codec.page()))
-        while after is not None:
-            more, after = self._page(await self._send_async(self._codec.page(after)))
-            found += more
-        return found
+        pages: Pages[FileInfo] = Pages(self._provider.name)
+        while pages.more:
+            pages.add(self._page(await self._send_async(self._codec.page(pages.after))))
+        return pages.found
 
     # -- what both sides share --------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.fields import count_of
 from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec, instance_infos, model_infos
 from unified_llm.codecs.lmstudio_encode import CHANNEL, config_stack, encode_count, encode_rpc
 from unified_llm.drivers.lmstudio import LMStudioDriver
@@ -50,23 +51,23 @@ class LMStudioCalls:
 
     def models(self) -> list[ModelInfo]:
         """The models on disk and in memory."""
-        downloaded, *loaded = [_rows(self.result(encode_rpc(path))) for path in _LISTS]
+        downloaded, *loaded = [self._rows(self.result(encode_rpc(path))) for path in _LISTS]
         return model_infos(downloaded, [m for part in loaded for m in part], self._context.provider)
 
     def loaded(self) -> list[ModelInfo]:
         """The instances in memory."""
-        rows = [_rows(self.result(encode_rpc(path))) for path in _LOADED]
+        rows = [self._rows(self.result(encode_rpc(path))) for path in _LOADED]
         return instance_infos([m for part in rows for m in part], self._context.provider)
 
     def count(self, request: ChatRequest) -> int:
         """Tokens of the whole prompt, the model's template applied."""
         formatted = self._field(self.result(_count_call(request, self._context)), "formatted", str)
         counted = self.result(_text_call("llm/countTokens", formatted, request.model))
-        return int(self._field(counted, "tokenCount", int))
+        return self._count(counted)
 
     def tokenize(self, text: str, model: str) -> list[int]:
         """The token ids of `text`."""
-        return list(self._field(self.result(_text_call("llm/tokenize", text, model)), "tokens", list))
+        return self._tokens(self.result(_text_call("llm/tokenize", text, model)))
 
     def context_length(self, model: str) -> int | None:
         """Tokens the loaded model holds."""
@@ -74,7 +75,7 @@ class LMStudioCalls:
 
     def unload(self, identifier: str, namespace: Namespace) -> None:
         """Free the memory of an instance: named by its id, by the name it was loaded under, or by its model."""
-        listed = instance_infos(_rows(self.result(encode_rpc(f"{namespace}/listLoaded"))), self._context.provider)
+        listed = instance_infos(self._rows(self.result(encode_rpc(f"{namespace}/listLoaded"))), self._context.provider)
         for name in self._instances(identifier, listed):
             self.result(encode_rpc(f"{namespace}/unloadModel", {"identifier": name}))
 
@@ -95,24 +96,23 @@ class LMStudioCalls:
 
     async def models_async(self) -> list[ModelInfo]:
         """`models`, without blocking the event loop."""
-        downloaded, *loaded = [_rows(await self.result_async(encode_rpc(path))) for path in _LISTS]
+        downloaded, *loaded = [self._rows(await self.result_async(encode_rpc(path))) for path in _LISTS]
         return model_infos(downloaded, [m for part in loaded for m in part], self._context.provider)
 
     async def loaded_async(self) -> list[ModelInfo]:
         """`loaded`, without blocking the event loop."""
-        rows = [_rows(await self.result_async(encode_rpc(path))) for path in _LOADED]
+        rows = [self._rows(await self.result_async(encode_rpc(path))) for path in _LOADED]
         return instance_infos([m for part in rows for m in part], self._context.provider)
 
     async def count_async(self, request: ChatRequest) -> int:
         """`count`, without blocking the event loop."""
         formatted = self._field(await self.result_async(_count_call(request, self._context)), "formatted", str)
         counted = await self.result_async(_text_call("llm/countTokens", formatted, request.model))
-        return int(self._field(counted, "tokenCount", int))
+        return self._count(counted)
 
     async def tokenize_async(self, text: str, model: str) -> list[int]:
         """`tokenize`, without blocking the event loop."""
-        result = await self.result_async(_text_call("llm/tokenize", text, model))
-        return list(self._field(result, "tokens", list))
+        return self._tokens(await self.result_async(_text_call("llm/tokenize", text, model)))
 
     async def context_length_async(self, model: str) -> int | None:
         """`context_length`, without blocking the event loop."""
@@ -120,7 +120,7 @@ class LMStudioCalls:
 
     async def unload_async(self, identifier: str, namespace: Namespace) -> None:
         """`unload`, without blocking the event loop."""
-        rows = _rows(await self.result_async(encode_rpc(f"{namespace}/listLoaded")))
+        rows = self._rows(await self.result_async(encode_rpc(f"{namespace}/listLoaded")))
         for name in self._instances(identifier, instance_infos(rows, self._context.provider)):
             await self.result_async(encode_rpc(f"{namespace}/unloadModel", {"identifier": name}))
 
@@ -163,6 +163,24 @@ class LMStudioCalls:
             raise self._unusable("LM Studio does not say what it loaded", info)
         self._names[_json.loads(call.body or b"{}")["model"]] = found[0].id
         return found[0]
+
+    def _rows(self, listed: Any) -> list[Any]:
+        """The entries of a list; None stands for an empty one. Raises `ResponseError` for anything else."""
+        if listed is not None and not isinstance(listed, list):
+            raise self._unusable("LM Studio gave no list of models", listed)
+        return listed or []
+
+    def _count(self, result: Any) -> int:
+        count = count_of(self._field(result, "tokenCount", int))
+        if count is None:
+            raise self._unusable("LM Studio gave a number of tokens that is none", result)
+        return count
+
+    def _tokens(self, result: Any) -> list[int]:
+        tokens = self._field(result, "tokens", list)
+        if not all(type(token) is int for token in tokens):
+            raise self._unusable("LM Studio gave tokens that are no numbers", result)
+        return list(tokens)
 
     def _instances(self, name: str, listed: Sequence[ModelInfo]) -> list[str]:
         """The ids of the instances that `name` stands for; the name itself where none is known: the server says so."""
@@ -218,11 +236,6 @@ def load_call(
     return WireCall(f"{namespace}/getOrLoad", _json.dumps(order), method=CHANNEL, stream=True, timeout=timeout)
 
 
-def _rows(listed: Any) -> list[Any]:
-    """The entries of a list; none where it is no list, as with models that cannot be listed."""
-    return listed if isinstance(listed, list) else []
-
-
 def _text_call(path: str, text: str, model: str) -> WireCall:
     return encode_rpc(path, {"inputString": text}, model=model)
 
@@ -244,4 +257,4 @@ def _count_call(request: ChatRequest, context: CodecContext) -> WireCall:
 
 def _window(info: Any) -> int | None:
     window = info.get("contextLength") if isinstance(info, Mapping) else None
-    return window if isinstance(window, int) else None
+    return count_of(window)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from unified_llm import _json
+from unified_llm.codecs.fields import count_of, text_of
 from unified_llm.codecs.openai_models import read_models
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ResponseError, UnsupportedOptionError
@@ -121,12 +122,19 @@ class LMStudioHTTPCalls:
     def _loaded(self, model: str, body: Mapping[str, Any]) -> ModelInfo:
         config = body.get("load_config")
         window = config.get("context_length") if isinstance(config, Mapping) else None
-        instance = body.get("instance_id")
+        instance = text_of(body.get("instance_id"))
+        if instance is None and body.get("status") != "loaded":
+            raise ResponseError(
+                f"LM Studio did not say whether {model} was loaded",
+                provider=self._provider,
+                hint="loaded_models() tells what is in memory; see LM Studio's log",
+                body=body,
+            )
         return ModelInfo(
-            id=instance if isinstance(instance, str) and instance else model,
+            id=instance or model,
             provider=self._provider,
             kind=_KINDS.get(str(body.get("type"))),
-            context_window=window if isinstance(window, int) else None,
+            context_window=count_of(window),
             loaded=body.get("status") == "loaded",
             raw=body,
         )

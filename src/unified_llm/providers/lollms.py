@@ -147,13 +147,13 @@ class LollmsProvider(_Lollms):
     def personalities(self) -> list[dict[str, Any]]:
         """The personalities that may be used, as the server tells them: ``id``, ``name``, ``category``..."""
         with told(self.name):
-            return self._read(self.driver.send(_PERSONALITIES), _field("data", list), "list of personalities")
+            return self._read(self.driver.send(_PERSONALITIES), _entries, "list of personalities")
 
     async def personalities_async(self) -> list[dict[str, Any]]:
         """`personalities`, without blocking the event loop."""
         with told(self.name):
             reply = await self.driver.send_async(_PERSONALITIES)
-            return self._read(reply, _field("data", list), "list of personalities")
+            return self._read(reply, _entries, "list of personalities")
 
 
 class LollmsWebUIProvider(_Lollms):
@@ -248,6 +248,12 @@ def _field(name: str, kind: type[_Answer]) -> Callable[[Any], _Answer | None]:
         return found if type(found) is kind else None
 
     return read
+
+
+def _entries(value: Any) -> list[dict[str, Any]] | None:
+    """The objects of a list, which is in the field ``data``."""
+    listed = value.get("data") if isinstance(value, Mapping) else None
+    return listed if isinstance(listed, list) and all(isinstance(one, dict) for one in listed) else None
 
 
 def _tokens(value: Any) -> list[int] | None:

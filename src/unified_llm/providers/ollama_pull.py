@@ -7,6 +7,7 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.errors import has_error, unusable_body
+from unified_llm.codecs.fields import count_of
 from unified_llm.codecs.ollama_reading import streamed_failure
 from unified_llm.errors import ModelNotFoundError, StreamInterruptedError, UnifiedLLMError
 from unified_llm.local_models import PullProgress
@@ -59,11 +60,11 @@ class PullReader:
         layer = value["digest"].removeprefix("sha256:")[:12]
         if layer not in self._layers:
             self._layers.append(layer)
-        total = value.get("total")
+        total = count_of(value.get("total"))
         return PullProgress(
             file=layer,
-            received=int(value.get("completed") or 0),
-            total=total if isinstance(total, int) and total > 0 else None,
+            received=count_of(value.get("completed")) or 0,
+            total=total or None,
             number=self._layers.index(layer) + 1,
             count=len(self._layers),
         )
