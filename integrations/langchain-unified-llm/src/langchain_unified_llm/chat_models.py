@@ -10,7 +10,6 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
@@ -29,6 +28,8 @@ from unified_llm.requests import ModelConfig
 from unified_llm.responses import ChatResponse
 
 if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
     from langchain_unified_llm.structured_output import Method
 
 __all__ = ["ChatUnifiedLLM"]

@@ -7,17 +7,19 @@ JSON-safe (traces, cache keys) and stays right when a later call names another p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from unified_llm.errors import InvalidRequestError
 from unified_llm.tools import Tool, normalize_tool, normalize_tool_choice
 
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
 __all__ = ["ToolLike", "bind_arguments", "neutral_choice", "neutral_tool"]
 
-ToolLike: TypeAlias = Union[Mapping[str, Any], type, Callable[..., Any], BaseTool, Tool]
+ToolLike: TypeAlias = Union[Mapping[str, Any], type, Callable[..., Any], "BaseTool", Tool]
 
 
 def neutral_tool(tool: ToolLike, *, strict: bool | None = None) -> dict[str, Any]:
@@ -26,6 +28,8 @@ def neutral_tool(tool: ToolLike, *, strict: bool | None = None) -> dict[str, Any
     Raises:
         InvalidRequestError: it is no tool.
     """
+    from langchain_core.tools import BaseTool  # an eighth of the whole import, for those who bind tools
+
     if isinstance(tool, (Mapping, Tool)):
         described = normalize_tool(tool).to_dict()
     else:
