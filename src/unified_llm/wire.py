@@ -63,7 +63,10 @@ class WireReply:
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The server's id of the request, from whichever header carries it (names in lower case), or None."""
-    return next((value for name in _REQUEST_ID_HEADERS if (value := headers.get(name))), None)
+    for name in _REQUEST_ID_HEADERS:
+        if value := headers.get(name):
+            return value
+    return None
 
 
 class SSEEvent(NamedTuple):

@@ -109,7 +109,7 @@ def _response(
     if len(message) > 2:
         parts += _more_parts(message, context, model)
     return ChatResponse(
-        Message("assistant", parts, origin=Origin(context.provider, DIALECT, request.model)),
+        Message("assistant", tuple(parts), origin=Origin(context.provider, DIALECT, request.model)),
         model=model or request.model,
         provider=context.provider,
         finish_reason=reason,

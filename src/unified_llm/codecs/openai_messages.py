@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from unified_llm import _json
@@ -42,7 +43,7 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     """
     if not messages:
         raise InvalidMessageError("there are no messages", hint="pass at least one message")
-    roles = _role_names(draft)
+    roles = _role_names(draft.profile.system_role)
     names = draft.profile.message_name
     writer = _Writer(draft)
     out = writer.out
@@ -71,9 +72,10 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     return arrange(out, draft)
 
 
-def _role_names(draft: Draft) -> dict[MessageRole, str]:
+@lru_cache(maxsize=4)
+def _role_names(system: str) -> dict[MessageRole, str]:
     return {
-        MessageRole.SYSTEM: draft.profile.system_role,
+        MessageRole.SYSTEM: system,
         MessageRole.USER: "user",
         MessageRole.ASSISTANT: "assistant",
         MessageRole.TOOL: "tool",

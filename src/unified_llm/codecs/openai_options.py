@@ -29,6 +29,8 @@ def put(body: Body, path: str, value: Any) -> None:
 
 def put_options(body: Body, config: ModelConfig, draft: Draft, *, has_tools: bool) -> None:
     """Add every option that is set and understood to `body`; the others are recorded, or raise, by policy."""
+    if len(vars(config)) == 1 and not config.unknown:
+        return  # nothing is set, as in most calls
     for name in _PLAIN:
         value = getattr(config, name)
         if value is not None and draft.takes(name):

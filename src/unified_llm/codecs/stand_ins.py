@@ -20,7 +20,10 @@ _MAKERS = {"Anthropic": re.compile(r"file_01[0-9A-Za-z]+"), "OpenAI": re.compile
 
 def last_user_turn(messages: Sequence[Message]) -> int:
     """The place of the last user message; what is before it is history. 0 where there is none."""
-    return next((i for i in range(len(messages) - 1, -1, -1) if messages[i].role is MessageRole.USER), 0)
+    for i in range(len(messages) - 1, -1, -1):
+        if messages[i].role is MessageRole.USER:
+            return i
+    return 0
 
 
 def stand_in(part: Image | Audio | File) -> str:
