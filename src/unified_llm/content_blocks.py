@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unified_llm.errors import InvalidMessageError
+from unified_llm.marks import DOCUMENT_MARKS, marked
 from unified_llm.messages import Audio, File, Image, Opaque, Part, Text, Thinking, ToolCall, ToolResult
 
 __all__ = ["KNOWN_TYPES", "data_url", "parts_from_block", "split_data_url", "unbase64"]
@@ -64,7 +65,8 @@ def parts_from_block(block: object) -> list[Part]:
         raise InvalidMessageError(
             f"unknown content part type {kind!r}", hint=f"known: {', '.join(sorted(_READERS))}; or pass an Opaque part"
         )
-    return [reader(block)]
+    part = reader(block)
+    return [part if block.keys().isdisjoint(DOCUMENT_MARKS) else marked(part, block)]
 
 
 def _read_text(block: Mapping[str, Any]) -> Part:

@@ -9,6 +9,7 @@ from typing import Any
 
 from unified_llm.content_blocks import KNOWN_TYPES, data_url, parts_from_block, split_data_url, unbase64
 from unified_llm.errors import InvalidMessageError
+from unified_llm.marks import marked, marks_of
 from unified_llm.message_dumps import dump_message, load_message
 from unified_llm.message_keys import Unsent, unsent_keys
 from unified_llm.messages import (
@@ -147,7 +148,8 @@ def _read_message(value: Mapping[str, Any]) -> tuple[Message, list[Unsent]]:
     """The message, and what it says that no request carries."""
     try:
         unsent = unsent_keys(value)
-        return check_types(_message_of(value)), unsent
+        message = check_types(_message_of(value))
+        return (_cached(message, value, unsent) if value.get("cache_control") else message), unsent
     except InvalidMessageError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as exc:  # a list where a text belongs, and the like
@@ -155,6 +157,15 @@ def _read_message(value: Mapping[str, Any]) -> tuple[Message, list[Unsent]]:
             f"something in it has the wrong type ({type(exc).__name__}: {exc})",
             hint="messages have the shape of OpenAI's, Anthropic's, or Message.dump(); or use Message(role, content)",
         ) from exc
+
+
+def _cached(message: Message, value: Mapping[str, Any], unsent: list[Unsent]) -> Message:
+    """`message` with a cache breakpoint at its end, written beside the content as LiteLLM has it."""
+    part = marked(message.parts[-1], value) if message.parts else None
+    if part is None or marks_of(part.native).get("cache_control") != value["cache_control"]:
+        unsent.append(("cache_control", "the message does not end with a part that Claude caches"))
+        return message
+    return Message(message.role, (*message.parts[:-1], part), name=message.name, origin=message.origin, id=message.id)
 
 
 def _message_of(value: Mapping[str, Any]) -> Message:

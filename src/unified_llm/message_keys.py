@@ -16,7 +16,7 @@ Unsent: TypeAlias = tuple[str, str]
 _READ = frozenset(
     {"role", "content", "name", "id", "tool_calls", "function_call", "tool_call_id", "is_error"}
     | {"reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details", "extra_content"}
-    | {"refusal", "images", "tool_name", "parts", "origin"}
+    | {"refusal", "images", "tool_name", "parts", "origin", "cache_control"}
 )
 """Keys of a message that `message_formats` reads, the vendors' spellings included."""
 
@@ -29,7 +29,7 @@ _RECORDS = frozenset(
 
 _CACHING = "prompt_caching=True asks every provider that has it; for one block pass a part with its native form"
 _ELSEWHERE: dict[str, str] = {
-    "cache_control": _CACHING,
+    "cache_control": "Claude caches from texts, images, documents, calls of tools and their results only",
     "prompt_cache_breakpoint": _CACHING,
     "annotations": "citations go back only as the block they came in",
     "citations": "citations are switched on by the native form of the block only",
@@ -42,17 +42,18 @@ _ELSEWHERE: dict[str, str] = {
 }
 """Keys that say something in another format, and what to do instead."""
 
+_MARKS = frozenset({"cache_control", "citations", "context"})  # of documents: see `marks`
 _BLOCKS: dict[str, frozenset[str]] = {
-    "text": frozenset({"text", "citations"}),
-    "input_text": frozenset({"text"}),
-    "output_text": frozenset({"text"}),
-    "image_url": frozenset({"image_url"}),
-    "image": frozenset({"source"}),
-    "document": frozenset({"source", "title"}),
+    "text": frozenset({"text", "citations", "cache_control"}),
+    "input_text": frozenset({"text", "cache_control"}),
+    "output_text": frozenset({"text", "cache_control"}),
+    "image_url": frozenset({"image_url", "cache_control"}),
+    "image": frozenset({"source", "cache_control"}),
+    "document": frozenset({"source", "title"} | _MARKS),
     "input_audio": frozenset({"input_audio"}),
-    "file": frozenset({"file", "file_id", "file_data", "filename"}),
-    "tool_use": frozenset({"name", "input"}),
-    "tool_result": frozenset({"tool_use_id", "content", "is_error"}),
+    "file": frozenset({"file", "file_id", "file_data", "filename"} | _MARKS),
+    "tool_use": frozenset({"name", "input", "cache_control"}),
+    "tool_result": frozenset({"tool_use_id", "content", "is_error", "cache_control"}),
     "thinking": frozenset({"thinking", "signature"}),
     "redacted_thinking": frozenset({"data"}),
     "refusal": frozenset({"refusal"}),

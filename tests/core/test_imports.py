@@ -45,6 +45,7 @@ STILL_HEAVY = [name for name in HEAVY if name not in ("httpx", "httpcore", "pyda
 FLOORS: list[set[str]] = [
     {"errors", "_dataclasses", "_json"},
     {"_optional", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
+    {"marks"},
     {"content_blocks", "part_types"},
     {"requests", "schema_problems", "message_dumps"},
     {"responses", "schemas"},

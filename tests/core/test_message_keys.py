@@ -21,7 +21,6 @@ from unified_llm import (
 from unified_llm.message_formats import normalize_messages
 from unified_llm.responses import Adjustment
 
-CACHED: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n....").decode()
 
 
@@ -58,8 +57,9 @@ def test_a_key_that_no_format_has_is_refused_with_the_nearest(message: dict[str,
 
 
 async def test_what_another_format_says_and_no_request_carries_is_recorded_everywhere() -> None:
-    message = {"role": "user", "content": [{"type": "text", "text": "x", **CACHED}], **CACHED}
-    expected = ["messages[0].cache_control", "messages[0].content[0].cache_control"]
+    noted_in = {"type": "text", "text": "x", "annotations": [{"url": "u"}]}
+    message = {"role": "user", "content": [noted_in], "prefix": True}
+    expected = ["messages[0].prefix", "messages[0].content[0].annotations"]
     llm = UnifiedLLM("offline")
     answers = [
         llm.chat([message]),
@@ -68,16 +68,16 @@ async def test_what_another_format_says_and_no_request_carries_is_recorded_every
         await llm.stream_async([message]).get_response(),
     ]
     assert [[a.what for a in answer.adjustments] for answer in answers] == [expected] * 4
-    assert "prompt_caching=True" in answers[0].adjustments[0].reason
-    with pytest.raises(UnsupportedOptionError, match="cache_control") as caught:
+    assert "extra_body" in answers[0].adjustments[0].reason
+    with pytest.raises(UnsupportedOptionError, match="prefix") as caught:
         llm.chat([message], on_unsupported="error")
     assert caught.value.hint
 
 
 def test_inside_tool_results_too() -> None:
-    inner = {"type": "text", "text": "y", **CACHED}
+    inner = {"type": "text", "text": "y", "annotations": [{"url": "u"}]}
     block = {"type": "tool_result", "tool_use_id": "c", "content": [inner]}
-    assert noted({"role": "user", "content": [block]}) == ["messages[0].content[0].content[0].cache_control"]
+    assert noted({"role": "user", "content": [block]}) == ["messages[0].content[0].content[0].annotations"]
 
 
 def test_keys_without_a_value_and_records_of_an_answer_say_nothing() -> None:

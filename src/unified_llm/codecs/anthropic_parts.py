@@ -12,14 +12,19 @@ from unified_llm.codecs.anthropic_models import base_id
 from unified_llm.codecs.anthropic_notes import Notes
 from unified_llm.codecs.stand_ins import check_file_id, stand_in
 from unified_llm.errors import InvalidMessageError
+from unified_llm.marks import CLAUDE, DOCUMENT_MARKS, marks_of
 from unified_llm.messages import Audio, File, Image, Native, Opaque, Origin, Part, Text, Thinking, ToolCall, ToolResult
 
 __all__ = ["DIALECT", "Block", "PartEncoder"]
 
-DIALECT = "anthropic"
+DIALECT = CLAUDE
 Block = dict[str, Any]
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_CITED = frozenset(
+    {"char_location", "page_location", "content_block_location", "web_search_result_location"}
+    | {"search_result_location"}
+)
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TEXT_TYPES = re.compile(
     r"text/|application/(json|xml|x?html|yaml|x-yaml|toml|javascript|x-ndjson|sql)\b|.*\+(json|xml)$"
@@ -42,6 +47,10 @@ class PartEncoder:
 
     def user(self, part: Part, where: str) -> Block | None:
         """A block of a user turn, or None for what is not sent (recorded)."""
+        block = self._of_user(part, where)
+        return self._marked(part.native, block, where) if part.native is not None else block
+
+    def _of_user(self, part: Part, where: str) -> Block | None:
         if (raw := self._native(getattr(part, "native", None))) is not None:
             return raw
         if isinstance(part, Text):
@@ -59,6 +68,10 @@ class PartEncoder:
 
     def assistant(self, part: Part, where: str, origin: Origin | None = None) -> Block | None:
         """A block of an assistant turn made at `origin`, or None for what is not sent (recorded)."""
+        block = self._of_assistant(part, where, origin)
+        return self._marked(part.native, block, where) if part.native is not None else block
+
+    def _of_assistant(self, part: Part, where: str, origin: Origin | None) -> Block | None:
         if isinstance(part, Thinking):
             return self._thinking(part, where, origin)
         if isinstance(part, ToolCall):
@@ -66,7 +79,7 @@ class PartEncoder:
         if (raw := self._native(getattr(part, "native", None))) is not None:
             return None if raw.get("type") == "text" and not raw.get("text", "").strip() else raw
         if isinstance(part, Text):
-            return self._text(part, where)
+            return self._text(part, where, cited=True)
         if isinstance(part, ToolResult):
             raise InvalidMessageError(
                 f"{where} is a tool result in an assistant message", hint="send it with the role 'tool'"
@@ -82,16 +95,30 @@ class PartEncoder:
     def _native(self, native: Native | None) -> Block | None:
         if native is None or native.dialect != DIALECT or native.provider not in (None, self._provider):
             return None
+        if "type" not in native.raw:
+            return None  # fields to add: see `_marked`
         return native.raw  # type: ignore[return-value]  # encoded, never edited
 
-    def _text(self, part: Text, where: str) -> Block | None:
+    def _marked(self, native: Native, block: Block | None, where: str) -> Block | None:
+        """`block` with the fields that the caller wants in it: see `marks`."""
+        for name, value in marks_of(native).items():
+            if block is None or (name != "cache_control" and block["type"] != "document"):
+                self.notes.lost(f"{where}.{name}", "nothing is sent there that can have it")
+            elif name in DOCUMENT_MARKS:
+                block = {**block, name: value}
+        return block
+
+    def _text(self, part: Text, where: str, *, cited: bool = False) -> Block | None:
         if not part.text.strip():
             if part.text:
                 self.notes.lost(where, "Claude refuses text that is only white space")
             return None
-        if part.citations:
-            self.notes.lost(f"{where}.citations", "citations go back only as the block they came in")
-        return {"type": "text", "text": part.text}
+        block: Block = {"type": "text", "text": part.text}
+        if cited and part.citations and all(c.get("type") in _CITED for c in part.citations):
+            block["citations"] = [dict(c) for c in part.citations]
+        elif part.citations:
+            self.notes.lost(f"{where}.citations", "Claude has citations of its own form, in the assistant's texts only")
+        return block
 
     def _media(self, part: Image | File, where: str) -> Block:
         """An image or document; in the history, a text stands for one that Claude cannot take."""

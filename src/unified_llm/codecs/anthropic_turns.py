@@ -130,7 +130,7 @@ class _Builder:
         self._encoder.notes.rearranged(
             where, "a system message inside the conversation is sent as <system> text of the user"
         )
-        self._append("user", [{"type": "text", "text": f"<system>\n{block['text']}\n</system>"}])
+        self._append("user", [{**block, "text": f"<system>\n{block['text']}\n</system>"}])
 
     def _close_user_turn(self) -> None:
         """Write the system messages that waited for the end of the user turn."""

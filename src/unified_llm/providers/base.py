@@ -22,10 +22,11 @@ from unified_llm.errors import (
     UnsupportedOptionError,
     first_token_late,
 )
+from unified_llm.marks import CLAUDE, unsent_marks
 from unified_llm.messages import Origin
 from unified_llm.providers.caching import CachedCall, key_of
-from unified_llm.requests import ChatRequest, EmbedRequest
-from unified_llm.responses import ChatResponse, Embeddings, FinishReason, ModelInfo
+from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
+from unified_llm.responses import Adjustment, ChatResponse, Embeddings, FinishReason, ModelInfo
 from unified_llm.stream import Accumulator, StreamEnd, StreamEvent, events_of
 from unified_llm.wire import WireCall, WireReply
 
@@ -179,12 +180,25 @@ class WireProvider(LLMProvider):
             raise
 
     def _encoded(self, request: ChatRequest) -> WireCall:
-        call = self.codec_for(request).encode(request, self.context)
-        config = request.config
+        codec, config = self.codec_for(request), request.config
+        call = codec.encode(request, self.context)
+        if codec.dialect != CLAUDE and (unsent := [*unsent_marks(request.messages)]):
+            call = replace(call, adjustments=(*call.adjustments, *self._unsent(unsent, config)))
         if config.connect_timeout is None and config.first_token_timeout is None and config.deadline is None:
             return call
         first = config.first_token_timeout if request.stream else None
         return replace(call, connect=config.connect_timeout, first=first, total=config.deadline)
+
+    def _unsent(self, places: list[str], config: ModelConfig) -> Iterator[Adjustment]:
+        """What is recorded of fields for Claude alone; under "error" the first one raises."""
+        reason = "only Claude's blocks have it (prompt_caching=True is for every provider that caches on demand)"
+        if config.on_unsupported == "error":
+            raise UnsupportedOptionError(
+                f"{places[0]} cannot be sent: {reason}",
+                provider=self.context.provider,
+                hint="leave it out, or set on_unsupported='warn' to go on without it",
+            )
+        return (Adjustment("dropped", place, reason) for place in places)
 
     def _carrier(self, request: ChatRequest, call: WireCall) -> Driver | CachedCall:
         """Who carries out a call: the driver itself, or the request's cache in front of it."""
