@@ -69,7 +69,7 @@ __all__ = [
 
 # Key shapes of the vendors we talk to, bearer values, and user:password in a URL. Applied to every text
 # that leaves this module, because servers like to quote the key they refuse.
-_SECRET = (
+_SHAPES = (
     r"(?P<keep>(?:bearer|basic|x-api-key|api[-_]?key|authorization|token|password|secret)[\"']?\s*[:=]?\s*[\"']?(?:bearer\s+)?)"
     r"(?P<value>(?=[^\s\"',;]*[\d])[A-Za-z0-9_\-.~+/=]{12,})"
     # The separator belongs to the shape: without it "lmstudio-community" and "skip_prompt_caching" look like keys.
@@ -80,7 +80,7 @@ _SECRET = (
 
 @cache
 def _secret() -> re.Pattern[str]:
-    return re.compile(_SECRET, re.IGNORECASE)  # when it is needed: compiling it takes a third of importing this module
+    return re.compile(_SHAPES, re.IGNORECASE)  # when it is needed: compiling it takes a third of importing this module
 
 
 def redact(text: str, *secrets: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from pydantic import SecretStr, ValidationError
@@ -76,6 +77,14 @@ def test_the_provider_counts_where_it_can(claude_double: Any) -> None:
 
 
 # -- who is asked ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [None, ["END"]])
+def test_traces_are_told_what_langchain_itself_would_tell(stop: list[str] | None) -> None:
+    llm = ChatUnifiedLLM(model="claude:claude-haiku-5-5", temperature=0.5, extra_body={"a": 1}, stop=["x"])
+    told = llm._get_invocation_params(stop=stop, tools=[{"name": "f"}])
+    assert told == BaseChatModel._get_invocation_params(llm, stop=stop, tools=[{"name": "f"}])
+    assert (told["_type"], told["temperature"], told["stop"]) == ("anthropic-chat", 0.5, stop)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,6 @@ from langchain_unified_llm.call_options import call_options
 from langchain_unified_llm.chat_settings import ChatSettings
 from langchain_unified_llm.errors import translated
 from langchain_unified_llm.lc_to_core import to_core
-from langchain_unified_llm.stream_chunks import ChunkWriter
-from langchain_unified_llm.stream_protocol import EventWriter
 from langchain_unified_llm.tool_binding import bind_arguments
 from unified_llm.errors import InvalidRequestError
 from unified_llm.messages import Message
@@ -30,6 +28,8 @@ from unified_llm.responses import ChatResponse
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
+    from langchain_unified_llm.stream_chunks import ChunkWriter
+    from langchain_unified_llm.stream_protocol import EventWriter
     from langchain_unified_llm.structured_output import Method
 
 __all__ = ["ChatUnifiedLLM"]
@@ -102,7 +102,7 @@ class ChatUnifiedLLM(ChatSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        writer = ChunkWriter(v1=self._v1)
+        writer = self._chunk_writer()
         with translated(), self.core_client().stream(*self._arguments(messages, stop, kwargs)) as events:
             for event in events:
                 chunk = writer.write(event)
@@ -119,7 +119,7 @@ class ChatUnifiedLLM(ChatSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        writer = ChunkWriter(v1=self._v1)
+        writer = self._chunk_writer()
         with translated():
             async with self.core_client().stream_async(*self._arguments(messages, stop, kwargs)) as events:
                 async for event in events:
@@ -162,9 +162,16 @@ class ChatUnifiedLLM(ChatSettings):
                     for written in writer.write(event):
                         yield written
 
+    def _chunk_writer(self) -> ChunkWriter:
+        from langchain_unified_llm.stream_chunks import ChunkWriter  # what only streams need waits for the first one
+
+        return ChunkWriter(v1=self._v1)
+
     def _event_writer(
         self, reference: str | None, run: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
     ) -> EventWriter:
+        from langchain_unified_llm.stream_protocol import EventWriter
+
         # Made at the first event: an "auto" provider is known from then on.
         return EventWriter(self._vendor(reference), f"{LC_ID_PREFIX}-{run.run_id}" if run else None)
 

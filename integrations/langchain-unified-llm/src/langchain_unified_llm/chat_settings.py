@@ -147,6 +147,12 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         return {name: fields[name] for name in names if fields[name] is not None}
 
     @override
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        # What LangChain's own would return, without its detour over a deprecated method, whose warning it silences by
+        # swapping the filters of the whole process: a third of what this class adds to a call.
+        return {**self._identifying_params, "_type": self._llm_type, "stop": stop, **kwargs}
+
+    @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         reference = kwargs.get("model") or kwargs.get("model_name")
         params = LangSmithParams(ls_provider=self._vendor(reference) or "unified-llm", ls_model_type="chat")

@@ -44,14 +44,11 @@ def message(response: ChatResponse, *, v1: bool = False) -> AIMessage:
     fields: dict[str, Any] = {}  # only what there is: each field that is passed gets validated
     if response.message.tool_calls:
         fields["tool_calls"], fields["invalid_tool_calls"] = split_calls(response.message)
-    return AIMessage(
-        content=content,
-        additional_kwargs=additional_kwargs(response, v1=v1),
-        response_metadata=metadata,
-        id=response.response_id,
-        usage_metadata=usage_metadata(response.usage),
-        **fields,
-    )
+    if extra := additional_kwargs(response, v1=v1):
+        fields["additional_kwargs"] = extra
+    made = AIMessage(content=content, response_metadata=metadata, id=response.response_id, **fields)
+    made.usage_metadata = usage_metadata(response.usage)  # made here: to have it validated takes longer than the rest
+    return made
 
 
 def split_calls(answer: Message) -> tuple[list[LCToolCall], list[InvalidToolCall]]:

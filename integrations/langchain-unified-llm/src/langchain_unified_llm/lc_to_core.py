@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_unified_llm.keeping import KEPT, restore
 from unified_llm import _json
@@ -51,21 +51,29 @@ def to_core(messages: Iterable[BaseMessage], vendor: Vendor = lambda: None) -> l
     Raises:
         InvalidMessageError: a message or block that cannot be sent; the text says which.
     """
-    return [_message(m, i, vendor) for i, m in enumerate(messages)]
+    return [_short(m) or _message(m, i, vendor) for i, m in enumerate(messages)]
 
 
-@lru_cache(maxsize=2048)
-def _short(role: MessageRole, text: str) -> Message:
-    """A message of one short text. Kept, because a history is converted again with every turn; messages are frozen."""
-    return Message(role, Text(text))
+def _short(message: BaseMessage) -> Message | None:
+    """The message if it is one short text and nothing else, as most are; else None."""
+    made = _SHORT_MESSAGES.get(type(message))
+    fields = message.__dict__
+    if made is None or fields["name"] is not None:
+        return None
+    content = fields["content"]
+    if type(content) is not str or not 0 < len(content) < _SHORT:
+        return None
+    if type(message) is AIMessage and not _says_only_its_text(fields):
+        return None
+    return made(content)
+
+
+def _short_messages(role: MessageRole) -> Callable[[str], Message]:
+    """Messages of that role. Kept, because a history is converted again with every turn; messages are frozen."""
+    return lru_cache(maxsize=1024)(lambda text: Message(role, Text(text)))
 
 
 def _message(message: BaseMessage, position: int, vendor: Vendor) -> Message:
-    content = message.content
-    role = _PLAIN_ROLES.get(message.type)
-    short = role is not None and type(content) is str and 0 < len(content) < _SHORT and message.name is None
-    if role is not None and short and (role is not MessageRole.ASSISTANT or _says_only_its_text(message)):
-        return _short(role, str(content))
     reader = _READERS.get(message.type)
     if reader is None:
         raise InvalidMessageError(
@@ -80,8 +88,7 @@ def _message(message: BaseMessage, position: int, vendor: Vendor) -> Message:
         raise
 
 
-def _says_only_its_text(message: BaseMessage) -> bool:
-    fields = message.__dict__
+def _says_only_its_text(fields: Mapping[str, Any]) -> bool:
     return not (fields["additional_kwargs"] or fields["tool_calls"] or fields["invalid_tool_calls"])
 
 
@@ -316,7 +323,11 @@ def _plain_text(block: Mapping[str, Any]) -> Part:
 
 
 _SHORT = 2000  # characters
-_PLAIN_ROLES = {"system": MessageRole.SYSTEM, "human": MessageRole.USER, "ai": MessageRole.ASSISTANT}
+_SHORT_MESSAGES: dict[type[BaseMessage], Callable[[str], Message]] = {
+    SystemMessage: _short_messages(MessageRole.SYSTEM),
+    HumanMessage: _short_messages(MessageRole.USER),
+    AIMessage: _short_messages(MessageRole.ASSISTANT),
+}
 _system, _user = _plain(MessageRole.SYSTEM), _plain(MessageRole.USER)
 
 _READERS: dict[str, Reader] = {
