@@ -32,6 +32,7 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Continue\r\n
 NO_BODY = b"HTTP/1.1 204 No Content\r\nx: y\r\n\r\n"
 NO_REASON = b"HTTP/1.1 200 \r\ncontent-length: 5\r\n\r\nhello"
 CLOSING = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
+BARE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n00002\r\nlo\r\n0\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhello"
 
 
@@ -65,7 +66,9 @@ def _cuts(data: bytes) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize(
-    "answer", [PLAIN, CHUNKED, INTERIM, NO_REASON], ids=["plain", "chunked", "interim", "no-reason"]
+    "answer",
+    [PLAIN, CHUNKED, BARE, INTERIM, NO_REASON],
+    ids=["plain", "chunked", "bare-chunks", "interim", "no-reason"],
 )
 async def test_an_answer_is_the_same_wherever_it_is_cut(engine: Callable[[], Exchange], answer: bytes) -> None:
     for pieces in _cuts(answer):
@@ -151,12 +154,13 @@ def _told(make: Callable[[], Exchange], pieces: list[bytes]) -> object:
 
 
 @settings(max_examples=400, deadline=None)
-@given(at=st.integers(0, len(CLOSING)), cut=st.integers(0, 3), bit=st.sampled_from(_BITS), split=st.integers(0, 120))
+@given(at=st.integers(0, len(CHUNKED)), cut=st.integers(0, 3), bit=st.sampled_from(_BITS), split=st.integers(0, 120))
 @example(at=12, cut=3, bit=b"", split=0)  # no reason, and no space before it
 def test_what_is_read_as_plain_is_what_h11_reads(at: int, cut: int, bit: bytes, split: int) -> None:
-    for answer in (PLAIN, CLOSING, NO_REASON):
+    for answer in (PLAIN, CLOSING, NO_REASON, CHUNKED, BARE):
         damaged = answer[:at] + bit + answer[at + cut :]
-        for pieces in ([damaged], [damaged, b""], [damaged[:split], damaged[split:]]):
+        cuts = [damaged[:split], damaged[split:]]
+        for pieces in ([damaged], [damaged, b""], cuts, [c for c in cuts if c] + [b""]):
             assert _told(plain_or_h11, pieces) == _told(H11Exchange, pieces), pieces
 
 
@@ -164,4 +168,16 @@ def test_a_plain_answer_needs_no_parser() -> None:
     def parser() -> Exchange:
         raise AssertionError("it was asked for")
 
-    assert _answer(PlainExchange(parser), [PLAIN[:-2], PLAIN[-2:]])[2:] == (b"hello", True)
+    for answer in (PLAIN, BARE):
+        for end in range(answer.index(b"\r\n\r\n") + 4, len(answer)):
+            assert _answer(PlainExchange(parser), [answer[:end], answer[end:]])[2:] == (b"hello", True)
+
+
+def test_what_came_of_a_chunk_is_given_at_once() -> None:
+    exchange = plain_or_h11()
+    exchange.request(b"POST", b"/x", HEADERS, b"{}")
+    exchange.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nhel")
+    assert exchange.response() is not None
+    assert exchange.body() == (b"hel", False)
+    exchange.feed(b"lo")
+    assert exchange.body() == (b"lo", False)

@@ -1,8 +1,8 @@
 """The HTTP driver: one server, sync and async.
 
-What is used of httpx is its engine: h11 and httpcore's networks (`http11`), its TLS settings (`route`), httpcore's
-connections through proxies. `http_sync` and `http_async` keep the connections; `aiohttp` puts that library's parser in
-the place of h11. httpx's client is left out because its ladder of per-request steps is half the cost of a call, and
+What is used of httpx is its engine: httpcore's networks (`http11`), its TLS settings (`route`), httpcore's connections
+through proxies, and h11 for every answer that is not plain (`plain_answers`). `http_sync` and `http_async` keep the
+connections; `aiohttp` puts that library's parser in the place of h11. httpx's client is left out because its ladder of per-request steps is half the cost of a call, and
 its pool slows down with every call in flight (benchmarks/README.md).
 """
 
@@ -46,8 +46,8 @@ class HTTPDriver:
         headers: sent with every call, credentials included; they show in no repr and no error.
         timeout: seconds without progress (waiting for a free connection, first byte, between bytes), 600 by default.
             Connecting takes at most 10 seconds, or `timeout` if that is less. A call's own timeout wins.
-        transport: "httpx" (the engine underneath it), or "aiohttp", whose parser is written in C, for async calls:
-            three times as many per second. Sync calls, and calls through a proxy, are the same with both.
+        transport: "httpx" (the engine underneath it), or "aiohttp", whose parser is written in C, for answers to async
+            calls that are not plain. Sync calls, and calls through a proxy, are the same with both.
         max_connections: most calls at once, for the sync side and for each event loop; further calls wait in line.
         verify: False trusts any certificate; an `ssl.SSLContext` replaces ours.
         query: sent behind the path of every call, such as ``{"api-version": "preview"}``.
