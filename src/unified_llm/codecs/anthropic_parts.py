@@ -10,7 +10,7 @@ from typing import Any
 
 from unified_llm.codecs.anthropic_models import base_id
 from unified_llm.codecs.anthropic_notes import Notes
-from unified_llm.codecs.stand_ins import check_file_id, stand_in
+from unified_llm.codecs.stand_ins import check_file_id, check_image_type, stand_in
 from unified_llm.errors import InvalidMessageError
 from unified_llm.marks import CLAUDE, DOCUMENT_MARKS, marks_of
 from unified_llm.messages import Audio, File, Image, Native, Opaque, Origin, Part, Text, Thinking, ToolCall, ToolResult
@@ -222,11 +222,9 @@ def _image(part: Image, where: str) -> Block:
 
 
 def _base64_image(part: Image, where: str) -> Block:
-    if part.media_type not in _IMAGE_TYPES:
-        raise InvalidMessageError(
-            f"{where}: Claude does not take images of type {part.media_type}",
-            hint="convert it to PNG, JPEG, GIF or WebP",
-        )
+    if part.media_type is None:
+        raise InvalidMessageError(f"{where}: an image without a type", hint="Image(data=..., media_type='image/png')")
+    check_image_type(part.media_type, _IMAGE_TYPES, where, provider="Claude")
     return {"type": "base64", "media_type": part.media_type, "data": _base64(part.data)}
 
 

@@ -23,7 +23,7 @@ from unified_llm.codecs.openai_options import put_options
 from unified_llm.codecs.openai_parts import PartWriter
 from unified_llm.codecs.openai_toolless import told_in_words
 from unified_llm.codecs.openai_tools import put_response_format, put_tools
-from unified_llm.codecs.stand_ins import last_user_turn, stand_in
+from unified_llm.codecs.stand_ins import last_user_turn, stand_in, url_refused
 from unified_llm.codecs.think_tags import split_think_tags
 from unified_llm.errors import InvalidMessageError, ResponseError, UnifiedLLMError
 from unified_llm.messages import Audio, File, Image, Message, MessageRole, Origin, Part, Text, Thinking
@@ -180,11 +180,7 @@ def _text_of(part: Part, message: Message, where: str, images: list[str], draft:
             draft.lose(f"{where}.image", f"{draft.provider} does not load images from URLs")
             return stand_in(part)
         if isinstance(part, Image):
-            raise InvalidMessageError(
-                f"{where}: {draft.provider} does not load images from URLs",
-                provider=draft.provider,
-                hint="download the image and pass its bytes: Image(data=...)",
-            )
+            raise url_refused(where, provider=draft.provider)
     draft.lose(f"{where}.{type(part).__name__.lower()}", "a prompt holds text only")
     return ""
 

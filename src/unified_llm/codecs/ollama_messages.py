@@ -10,7 +10,7 @@ from unified_llm.codecs.ollama_reading import DIALECT
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_order import arrange
-from unified_llm.codecs.stand_ins import last_user_turn, stand_in
+from unified_llm.codecs.stand_ins import check_image_type, last_user_turn, stand_in, url_refused
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
     Audio,
@@ -61,7 +61,6 @@ def encode_messages(messages: Sequence[Message], draft: Draft) -> list[Wire]:
     return arrange(writer.out, draft)
 
 
-_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")  # "image: unknown format" for others
 _ROLES = {MessageRole.SYSTEM: "system", MessageRole.USER: "user", MessageRole.ASSISTANT: "assistant"}
 
 
@@ -209,19 +208,10 @@ class _Writer:
 
 def _image(part: Image, where: str, draft: Draft) -> str:
     if part.data is not None:
-        if part.media_type is not None and part.media_type not in _IMAGE_TYPES:
-            raise InvalidMessageError(
-                f"{where}: {draft.provider} does not take {part.media_type}",
-                provider=draft.provider,
-                hint=f"convert the image to {' or '.join(_IMAGE_TYPES)}",
-            )
+        check_image_type(part.media_type, draft.profile.image_types, where, provider=draft.provider)
         return base64.b64encode(part.data).decode()
     if part.url is not None:
-        raise InvalidMessageError(
-            f"{where}: {draft.provider} does not load images from URLs",
-            provider=draft.provider,
-            hint="download the image and pass its bytes: Image(data=...)",
-        )
+        raise url_refused(where, provider=draft.provider)
     raise InvalidMessageError(
         f"{where}: {draft.provider} has no image file ids", hint="pass the bytes: Image(data=...)"
     )

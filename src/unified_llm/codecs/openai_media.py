@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from unified_llm.codecs.openai_draft import DIALECT, Draft
-from unified_llm.codecs.stand_ins import check_file_id, stand_in
+from unified_llm.codecs.stand_ins import check_file_id, check_image_type, stand_in, url_refused
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Audio, File, Image
 
@@ -66,21 +66,12 @@ def _image(part: Image, where: str, draft: Draft) -> dict[str, Any]:
         return _missing("image", where, draft)
     if part.data is not None:
         media_type = part.media_type or "image/png"
-        if profile.image_types and media_type not in profile.image_types:
-            raise InvalidMessageError(
-                f"{where}: {draft.provider} does not take {media_type}",
-                provider=draft.provider,
-                hint=f"convert the image to {' or '.join(sorted(profile.image_types))}",
-            )
+        check_image_type(media_type, profile.image_types, where, provider=draft.provider)
         url = _data_url(part.data, media_type)
     elif part.url is None:
         raise InvalidMessageError(f"{where}: chat completions take no image file ids", hint="pass the bytes or a URL")
     elif not profile.image_urls and not part.url.startswith("data:"):
-        raise InvalidMessageError(
-            f"{where}: {draft.provider} does not load images from URLs",
-            provider=draft.provider,
-            hint="download the image and pass its bytes: Image(data=...)",
-        )
+        raise url_refused(where, provider=draft.provider)
     else:
         url = part.url
     image: dict[str, Any] = {"url": url}

@@ -7,7 +7,7 @@ from typing import Any
 
 from unified_llm.codecs.openai_media import PLACEHOLDER
 from unified_llm.codecs.responses_draft import DIALECT, ResponsesDraft
-from unified_llm.codecs.stand_ins import check_file_id, stand_in
+from unified_llm.codecs.stand_ins import check_file_id, check_image_type, stand_in, url_refused
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import Audio, File, Image, Opaque, Part, Text
 
@@ -65,12 +65,7 @@ def _image(part: Image, where: str, draft: ResponsesDraft) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "input_image", "detail": part.detail or "auto"}
     if part.data is not None:
         media_type = part.media_type or "image/png"
-        if profile.image_types and media_type not in profile.image_types:
-            raise InvalidMessageError(
-                f"{where}: {draft.provider} does not take {media_type}",
-                provider=draft.provider,
-                hint=f"convert the image to {' or '.join(sorted(profile.image_types))}",
-            )
+        check_image_type(media_type, profile.image_types, where, provider=draft.provider)
         return wire | {"image_url": _data_url(part.data, media_type)}
     if part.file_id is not None:
         check_file_id(part, where, provider=draft.provider, maker="OpenAI")
@@ -78,11 +73,7 @@ def _image(part: Image, where: str, draft: ResponsesDraft) -> dict[str, Any]:
     if part.url is None:
         raise InvalidMessageError(f"{where}: {part.path} was not read", hint="pass the bytes: data=...")
     if not profile.image_urls and not part.url.startswith("data:"):
-        raise InvalidMessageError(
-            f"{where}: {draft.provider} does not load images from URLs",
-            provider=draft.provider,
-            hint="download the image and pass its bytes: Image(data=...)",
-        )
+        raise url_refused(where, provider=draft.provider)
     return wire | {"image_url": part.url}
 
 

@@ -12,7 +12,9 @@ from unified_llm.profiles.local import LOCAL
 
 __all__ = ["EFFORTS", "PROFILES", "ModelRule", "Profile", "profile_named"]
 
-PROFILES: dict[str, Profile] = {p.name: p for p in (*HOSTED, *LOCAL, Profile("claude"))}
+# https://platform.claude.com/docs/en/build-with-claude/vision
+_CLAUDE = Profile("claude", image_types=frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}))
+PROFILES: dict[str, Profile] = {p.name: p for p in (*HOSTED, *LOCAL, _CLAUDE)}
 
 
 def profile_named(name: str) -> Profile:

@@ -7,6 +7,7 @@ from unified_llm.profiles.base import ModelRule, Profile
 __all__ = ["LOCAL"]
 
 _PNG_JPEG = frozenset({"image/png", "image/jpeg"})
+_OLLAMA_IMAGES = _PNG_JPEG | {"image/webp"}  # "image: unknown format" for others
 
 LOCAL: tuple[Profile, ...] = (
     # A server nobody told us about: ask only for what nearly all of them take.
@@ -34,6 +35,8 @@ LOCAL: tuple[Profile, ...] = (
         empty_content="empty",
         reasoning_back="field",
         image_urls=True,
+        # https://github.com/nothings/stb/blob/master/stb_image.h, which reads them: no WebP, AVIF, HEIC
+        image_types=_PNG_JPEG | {"image/gif", "image/bmp"},
         audio=True,
         embedding_dimensions=False,  # ignored by the server: vectors keep their size
         embedding_batch=512,
@@ -83,6 +86,7 @@ LOCAL: tuple[Profile, ...] = (
         reasoning_back="field",
         reasoning_field="thinking",
         image_urls=False,
+        image_types=_OLLAMA_IMAGES,
         strict=False,
         format_with_tools=False,
         think_tags=True,  # of models that Ollama does not know to think
@@ -107,6 +111,7 @@ LOCAL: tuple[Profile, ...] = (
         reasoning_back="field",
         reasoning_field="reasoning",
         image_urls=False,
+        image_types=_OLLAMA_IMAGES,
         strict=False,
         format_with_tools=False,
         think_tags=True,

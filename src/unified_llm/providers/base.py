@@ -25,6 +25,7 @@ from unified_llm.errors import (
 from unified_llm.marks import CLAUDE, unsent_marks
 from unified_llm.messages import Origin
 from unified_llm.providers.caching import CachedCall, key_of
+from unified_llm.providers.images import ImageFitter
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
 from unified_llm.responses import Adjustment, ChatResponse, Embeddings, FinishReason, ModelInfo
 from unified_llm.stream import Accumulator, StreamEnd, StreamEvent, events_of
@@ -150,6 +151,7 @@ class WireProvider(LLMProvider):
         self.chat_codec = chat
         self.embed_codec = embeddings
         self.models_codec = models
+        self.images = ImageFitter(False, context.provider)
 
     # -- chat ---------------------------------------------------------------------------------------------------
 
@@ -158,7 +160,8 @@ class WireProvider(LLMProvider):
         return self.chat_codec
 
     def chat(self, request: ChatRequest) -> ChatResponse:
-        call = self._encoded(request)
+        request, notes = self._fitted(request)
+        call = self._encoded(request, notes)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -169,7 +172,8 @@ class WireProvider(LLMProvider):
             raise
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
-        call = self._encoded(request)
+        request, notes = await asyncio.to_thread(self._fitted, request) if self._unfit(request) else (request, ())
+        call = self._encoded(request, notes)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -179,11 +183,22 @@ class WireProvider(LLMProvider):
             exc.with_context(provider=self.context.provider, model=request.model)
             raise
 
-    def _encoded(self, request: ChatRequest) -> WireCall:
+    def _unfit(self, request: ChatRequest) -> bool:
+        return self.images.unfit(request, self.context.profile.for_model(request.model))
+
+    def _fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[Adjustment, ...]]:
+        """`request` with images as the server takes them, and what was done to them."""
+        if not self._unfit(request):
+            return request, ()
+        return self.images.fitted(request, self.context.profile.for_model(request.model))
+
+    def _encoded(self, request: ChatRequest, notes: tuple[Adjustment, ...] = ()) -> WireCall:
         codec, config = self.codec_for(request), request.config
         call = codec.encode(request, self.context)
         if codec.dialect != CLAUDE and (unsent := [*unsent_marks(request.messages)]):
-            call = replace(call, adjustments=(*call.adjustments, *self._unsent(unsent, config)))
+            notes = (*notes, *self._unsent(unsent, config))
+        if notes:
+            call = replace(call, adjustments=(*notes, *call.adjustments))
         if config.connect_timeout is None and config.first_token_timeout is None and config.deadline is None:
             return call
         first = config.first_token_timeout if request.stream else None
@@ -239,7 +254,8 @@ class WireProvider(LLMProvider):
     # -- stream -------------------------------------------------------------------------------------------------
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
-        call = self._encoded(request)
+        request, notes = self._fitted(request)
+        call = self._encoded(request, notes)
         run = _StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
@@ -265,7 +281,8 @@ class WireProvider(LLMProvider):
         yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        call = self._encoded(request)
+        request, notes = await asyncio.to_thread(self._fitted, request) if self._unfit(request) else (request, ())
+        call = self._encoded(request, notes)
         run = _StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:

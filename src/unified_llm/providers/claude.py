@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -234,6 +235,7 @@ class ClaudeProvider(WireProvider):
 
     def count_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt, counted by the API (free of charge, rate limited)."""
+        request, _ = self._fitted(request)
         try:
             return self._count(self.driver.send(self._codec.encode_count(request, self.context)))
         except UnifiedLLMError as exc:
@@ -244,6 +246,8 @@ class ClaudeProvider(WireProvider):
 
     async def count_tokens_async(self, request: ChatRequest) -> int:
         """`count_tokens`, without blocking the event loop."""
+        if self._unfit(request):
+            request, _ = await asyncio.to_thread(self._fitted, request)
         try:
             return self._count(await self.driver.send_async(self._codec.encode_count(request, self.context)))
         except UnifiedLLMError as exc:

@@ -156,6 +156,9 @@ class Batches:
 
     def _create(self, requests: Mapping[str, Any], model: str | None, tools: Any, options: dict[str, Any]) -> WireCall:
         asked = {name: self._request(one, model, tools, dict(options)) for name, one in requests.items()}
+        for name, one in asked.items():
+            fitted, notes = self._provider._fitted(one)
+            asked[name] = replace(fitted, adjustments=(*one.adjustments, *notes))
         return self._codec.create(asked, self._provider.context)
 
     def _request(self, given: Any, model: str | None, tools: Any, options: dict[str, Any]) -> ChatRequest:

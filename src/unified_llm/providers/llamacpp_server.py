@@ -12,6 +12,7 @@ from unified_llm.codecs.llamacpp_server import Ranked
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ModelNotFoundError, UnifiedLLMError, UnsupportedOptionError
 from unified_llm.profiles import Profile
+from unified_llm.providers.images import DownloadImages
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_dialect import Dialect
 from unified_llm.providers.openai_setup import auth_header
@@ -58,6 +59,7 @@ class LlamaCppServerProvider(OpenAICompatibleProvider):
         dialect: Dialect | Literal["auto"] | None = None,
         default_model: str | None = None,
         default_embedding_model: str | None = None,
+        download_images: DownloadImages = False,
         **driver_options: Any,
     ) -> None:
         super().__init__(
@@ -71,6 +73,7 @@ class LlamaCppServerProvider(OpenAICompatibleProvider):
             dialect=dialect,
             default_model=default_model,
             default_embedding_model=default_embedding_model,
+            download_images=download_images,
             **driver_options,
         )
         own_headers = {k.lower(): v for k, v in (headers or {}).items()}

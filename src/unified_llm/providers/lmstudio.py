@@ -19,6 +19,7 @@ from unified_llm.drivers.urls import Address
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.profiles import Profile
 from unified_llm.providers.base import WireProvider
+from unified_llm.providers.images import DownloadImages
 from unified_llm.providers.lmstudio_calls import LMStudioCalls
 from unified_llm.providers.lmstudio_choice import UNUSABLE, Transport, WebsocketChoice
 from unified_llm.providers.lmstudio_extras import LMStudioExtras
@@ -78,6 +79,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         default_embedding_model: str | None = None,
         ttl: float | None = None,
         stored_responses: bool = False,
+        download_images: DownloadImages = False,
         **driver_options: Any,
     ) -> None:
         http: Literal["httpx", "aiohttp"] = "aiohttp" if transport == "aiohttp" else "httpx"
@@ -92,6 +94,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
             dialect=dialect,
             default_model=default_model,
             default_embedding_model=default_embedding_model,
+            download_images=download_images,
             **driver_options,
         )
         own = {"authorization": f"Bearer {self._key.get_secret_value()}"} if self._key else {}
@@ -285,6 +288,7 @@ class _Websockets(WireProvider):
 
     def __init__(self, provider: LMStudioProvider, driver: LMStudioDriver, codec: LMStudioChatCodec) -> None:
         super().__init__(context=provider.context, driver=driver, chat=codec)
+        self.images = provider.images
         self.base_url = provider.base_url  # tells one server's cached answers from another's
         self.cost_per_call = provider.cost_per_call
 

@@ -15,6 +15,7 @@ from unified_llm.codecs.openai_models import read_models
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ConfigurationError, UnifiedLLMError
 from unified_llm.profiles import Profile
+from unified_llm.providers.images import DownloadImages
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_setup import auth_header, resolve_profile
 from unified_llm.providers.told import told
@@ -45,6 +46,7 @@ class _Lollms(OpenAICompatibleProvider):
         dialect: str = "openai",
         default_model: str | None = None,
         default_embedding_model: str | None = None,
+        download_images: DownloadImages = False,
         **driver_options: Any,
     ) -> None:
         if dialect not in self._dialects:
@@ -62,6 +64,7 @@ class _Lollms(OpenAICompatibleProvider):
             dialect="chat",
             default_model=default_model,
             default_embedding_model=default_embedding_model,
+            download_images=download_images,
             **driver_options,
         )
         self.chat_codec = LollmsChatCodec(self._secrets)

@@ -21,6 +21,7 @@ from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ConfigurationError, InvalidRequestError, ModelNotFoundError, UnifiedLLMError
 from unified_llm.local_models import PullProgress
 from unified_llm.profiles import ModelRule, Profile
+from unified_llm.providers.images import DownloadImages
 from unified_llm.providers.ollama_pull import PullReader
 from unified_llm.providers.ollama_setup import KeepAlive, default_fields, host_variable
 from unified_llm.providers.openai import OpenAICompatibleProvider
@@ -70,6 +71,7 @@ class OllamaProvider(OpenAICompatibleProvider):
         profile: Profile | str | None = None,
         default_model: str | None = None,
         default_embedding_model: str | None = None,
+        download_images: DownloadImages = False,
         **driver_options: Any,
     ) -> None:
         defaults = default_fields(dialect, num_ctx, keep_alive)
@@ -84,6 +86,7 @@ class OllamaProvider(OpenAICompatibleProvider):
             dialect="responses" if dialect == "responses" else "chat",
             default_model=default_model,
             default_embedding_model=default_embedding_model,
+            download_images=download_images,
             **driver_options,
         )
         known = resolve_profile(profile or "ollama-native", self.name)

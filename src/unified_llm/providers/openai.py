@@ -24,6 +24,7 @@ from unified_llm.errors import (
 )
 from unified_llm.profiles import ModelRule, Profile
 from unified_llm.providers.base import WireProvider
+from unified_llm.providers.images import DownloadImages, ImageFitter
 from unified_llm.providers.openai_dialect import Dialect, check_dialect, choose_dialect, has_choice, is_own_address
 from unified_llm.providers.openai_learning import advise, lesson, wants_advice
 from unified_llm.providers.openai_setup import (
@@ -59,6 +60,8 @@ class OpenAICompatibleProvider(WireProvider):
         dialect: "chat" (chat completions) or "responses" (Responses API) for every chat; "auto" (default) decides for
             each request: see `openai_dialect.choose_dialect`.
         default_model, default_embedding_model: used when a call names none.
+        download_images: fetch images by their URLs for servers that fetch none: True from the public internet, "any"
+            also from this machine and its networks. At most 20 MiB each; nothing is fetched unless this is set.
         max_connections, verify, proxy: see `HTTPDriver`.
 
     When a server refuses ``max_tokens`` and wants ``max_completion_tokens`` (or the other way round), or does not know
@@ -88,6 +91,7 @@ class OpenAICompatibleProvider(WireProvider):
         default_embedding_model: str | None = None,
         organization_id: str | None = None,
         api_version: str | None = None,
+        download_images: DownloadImages = False,
         max_connections: int = MAX_CONNECTIONS,
         verify: bool | ssl.SSLContext = True,
         proxy: str | None = None,
@@ -134,6 +138,7 @@ class OpenAICompatibleProvider(WireProvider):
             embeddings=None if known.embeddings == "no" else OpenAIEmbeddingsCodec(self._secrets),
             models=OpenAIModelsCodec(self._secrets),
         )
+        self.images = ImageFitter(download_images, name)
 
     @classmethod
     def settings_taken(cls, name: str, options: Mapping[str, object]) -> Mapping[str, tuple[str, ...]]:
