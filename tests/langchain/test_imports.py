@@ -11,12 +11,15 @@ import langchain_unified_llm
 
 WAITING = [
     "langchain_core.tools.base",
+    "langchain_unified_llm.call_options",
     "langchain_unified_llm.embeddings",
+    "langchain_unified_llm.lc_to_core",
     "langchain_unified_llm.rerank",
     "langchain_unified_llm.stream_chunks",
     "langchain_unified_llm.stream_protocol",
     "langchain_unified_llm.structured_output",
     "unified_llm.client",
+    "unified_llm.messages",
     "httpx",
     "anthropic",
     "openai",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from langchain_unified_llm.chat_settings import FIELD_OPTIONS
 from langchain_unified_llm.connections import with_provider
 from langchain_unified_llm.settings import warn_unknown
 from langchain_unified_llm.tool_binding import neutral_choice
@@ -17,31 +18,8 @@ from unified_llm.requests import ModelConfig
 if TYPE_CHECKING:
     from langchain_unified_llm.chat_settings import ChatSettings
 
-__all__ = ["FIELD_OPTIONS", "call_options"]
+__all__ = ["call_options"]
 
-# Fields of the chat model that are options of the core under the same name.
-FIELD_OPTIONS = (
-    "temperature",
-    "max_tokens",
-    "top_p",
-    "top_k",
-    "min_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "parallel_tool_calls",
-    "thinking",
-    "effort",
-    "prompt_caching",
-    "logprobs",
-    "user",
-    "label",
-    "max_retries",
-    "deadline",
-    "provider_options",
-    "extra_body",
-    "on_unsupported",
-)
 _NOT_HASHABLE = ("provider_options", "extra_body", "fallbacks", "extra_headers")
 _HASHABLE = tuple(name for name in FIELD_OPTIONS if name not in _NOT_HASHABLE)
 _CORE_OPTIONS = frozenset(ModelConfig.option_names())

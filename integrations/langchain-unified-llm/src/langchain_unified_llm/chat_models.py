@@ -14,16 +14,9 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from langchain_unified_llm import core_to_lc
-from langchain_unified_llm.call_options import call_options
 from langchain_unified_llm.chat_settings import ChatSettings
 from langchain_unified_llm.errors import translated
-from langchain_unified_llm.lc_to_core import to_core
-from langchain_unified_llm.tool_binding import bind_arguments
 from unified_llm.errors import InvalidRequestError
-from unified_llm.messages import Message
-from unified_llm.requests import ModelConfig
-from unified_llm.responses import ChatResponse
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -31,6 +24,9 @@ if TYPE_CHECKING:
     from langchain_unified_llm.stream_chunks import ChunkWriter
     from langchain_unified_llm.stream_protocol import EventWriter
     from langchain_unified_llm.structured_output import Method
+    from unified_llm.messages import Message
+    from unified_llm.requests import ModelConfig
+    from unified_llm.responses import ChatResponse
 
 __all__ = ["ChatUnifiedLLM"]
 
@@ -83,10 +79,15 @@ class ChatUnifiedLLM(ChatSettings):
         self, messages: list[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]
     ) -> tuple[list[Message], ModelConfig, Sequence[Any] | None]:
         """The core's messages, options and tools for one call."""
+        from langchain_unified_llm.call_options import call_options  # what only calls need waits for the first one
+        from langchain_unified_llm.lc_to_core import to_core
+
         config, tools = call_options(self, stop, given)
         return to_core(messages, lambda: self._vendor(config.model_name)), config, tools
 
     def _result(self, response: ChatResponse) -> ChatResult:
+        from langchain_unified_llm import core_to_lc
+
         message = core_to_lc.message(response, v1=self._v1)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -163,7 +164,7 @@ class ChatUnifiedLLM(ChatSettings):
                         yield written
 
     def _chunk_writer(self) -> ChunkWriter:
-        from langchain_unified_llm.stream_chunks import ChunkWriter  # what only streams need waits for the first one
+        from langchain_unified_llm.stream_chunks import ChunkWriter
 
         return ChunkWriter(v1=self._v1)
 
@@ -202,6 +203,8 @@ class ChatUnifiedLLM(ChatSettings):
         Raises:
             InvalidRequestError (a ValueError): something is no tool, or the choice names none of them.
         """
+        from langchain_unified_llm.tool_binding import bind_arguments
+
         with translated():
             bound = bind_arguments(tools, tool_choice=tool_choice, strict=strict)
             if response_format is not None:
@@ -249,6 +252,7 @@ class ChatUnifiedLLM(ChatSettings):
         self, schema: Any, method: str, strict: bool | None, tools: Sequence[Any] | None
     ) -> tuple[dict[str, Any], Any]:
         from langchain_unified_llm import structured_output
+        from langchain_unified_llm.tool_binding import bind_arguments
 
         if method == "json_mode":
             return {"response_format": {"type": "json_object"}}, structured_output.json_parser(schema)

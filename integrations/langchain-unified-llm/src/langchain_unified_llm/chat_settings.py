@@ -15,17 +15,39 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from typing_extensions import override
 
 from langchain_unified_llm._version import __version__
-from langchain_unified_llm.call_options import FIELD_OPTIONS
 from langchain_unified_llm.connections import model_of, vendor_of, with_provider
 from langchain_unified_llm.errors import translated
 from langchain_unified_llm.profiles import LiveProfile, find_model, profile_of
 from langchain_unified_llm.settings import ConnectedModel
-from langchain_unified_llm.token_counting import count_messages, count_text
 from unified_llm.errors import UnifiedLLMError
 
-__all__ = ["ChatSettings"]
+__all__ = ["FIELD_OPTIONS", "ChatSettings"]
 
 _log = logging.getLogger("unified_llm")
+
+# Fields of the chat model that are options of the core under the same name.
+FIELD_OPTIONS = (
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "parallel_tool_calls",
+    "thinking",
+    "effort",
+    "prompt_caching",
+    "logprobs",
+    "user",
+    "label",
+    "max_retries",
+    "deadline",
+    "provider_options",
+    "extra_body",
+    "on_unsupported",
+)
 
 
 class ChatSettings(ConnectedModel, BaseChatModel):
@@ -229,6 +251,8 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     @override
     def get_num_tokens(self, text: str) -> int:
         """Tokens of `text`: counted by the provider where it can, else estimated. Never downloads a tokenizer."""
+        from langchain_unified_llm.token_counting import count_text
+
         return count_text(self, text)
 
     @override
@@ -236,4 +260,6 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None, **kwargs: Any
     ) -> int:
         """Tokens of a prompt: counted by the provider where it can, else estimated. Never downloads a tokenizer."""
+        from langchain_unified_llm.token_counting import count_messages
+
         return count_messages(self, messages, tools, kwargs)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.model_profile import ModelProfile
 
-from unified_llm.responses import ModelInfo
+if TYPE_CHECKING:
+    from unified_llm.responses import ModelInfo
 
 __all__ = ["LiveProfile", "find_model", "profile_of"]
 
