@@ -33,6 +33,9 @@ __all__ = ["AvailableProviders", "Router"]
 
 logger = logging.getLogger("unified_llm")
 
+MOST_FOUND = 1024
+"""References whose targets are kept: applications have a handful, and may make them up."""
+
 
 class AvailableProviders(Mapping[str, ProviderConfig]):
     """Names of usable providers to their `ProviderConfig`. Calling it gives the list of names."""
@@ -84,6 +87,7 @@ class Router:
         self.detection: Detection | None = None
         self.model: str | None = model
         self._current: str | None = None
+        self._found: dict[str | None, Target] = {}
         self._deployed: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._price = cost
         pools = {name: self._pool(name, given) for name, given in (deployments or {}).items()}
@@ -247,22 +251,41 @@ class Router:
         Raises:
             UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider, or `ref` looks like one misspelled.
         """
-        return tuple(target for r in (ref, *fallbacks) for target in self._targets(r))
+        if not fallbacks:
+            return self._targets(ref)
+        targets = [*self._targets(ref)]
+        for fallback in fallbacks:
+            targets += self._targets(fallback)
+        return tuple(targets)
 
     def _targets(self, ref: str | None) -> tuple[Target, ...]:
         name = ref or self.model or ""
         return self.balancer.targets(name) if name in self.balancer.pools else (self._target(ref),)
 
     def _target(self, ref: str | None) -> Target:
+        known = self._found.get(ref)
+        if known is not None:
+            return known
         name, model = self._split(ref)
         provider = name or self.current_name()
-        return Target(provider, provider, model)
+        target = Target(provider, provider, model)
+        # What names its provider always means the same, and the client's own model until another is set.
+        if self._split_ref(ref)[0] is not None if ref else self.model is not None and self.detection is None:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            self._found[ref] = target
+        return target
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether `targets` answers at once: no provider is to be detected, and no price list to be read."""
+        return self._current is not None and not (self.balancer.pools and self.balancer.strategy == "cost")
 
     async def targets_async(self, ref: str | None, fallbacks: Iterable[str] = ()) -> tuple[Target, ...]:
         """`targets`, without blocking the event loop."""
-        if self._current is None or (self.balancer.pools and self.balancer.strategy == "cost"):  # reads the prices
-            return await asyncio.to_thread(self.targets, ref, fallbacks)
-        return self.targets(ref, fallbacks)
+        if self.is_quick:
+            return self.targets(ref, fallbacks)
+        return await asyncio.to_thread(self.targets, ref, fallbacks)
 
     def check(self, ref: str) -> str:
         """The provider a reference names, or the current one. Asks and detects nobody.
@@ -276,6 +299,16 @@ class Router:
         if name is None:
             refuse_misspelled(model, None, self._current)
         return name or self.described
+
+    def known(self, target: Target) -> tuple[LLMProvider, str] | None:
+        """The instance and the model id of a target, unless one of them is still to be found."""
+        key, model = target.key, target.model
+        if not model:
+            model = self._default_models.get(key)
+            if model is None:
+                return None
+        provider = self._known(key)
+        return None if provider is None else (provider, model)
 
     def resolve(self, target: Target) -> tuple[LLMProvider, str]:
         """The instance and the model id of a target; asks the provider for its default model when none is named."""
@@ -347,6 +380,7 @@ class Router:
             self._current = canonical
             self.detection = None  # chosen by the caller from now on
             self.model = model
+            self._found = {}
 
     def configure(self, name: str, options: Mapping[str, Any]) -> None:
         """Set constructor keywords of a provider; an existing instance is closed and made again when needed."""

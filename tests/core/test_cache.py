@@ -204,7 +204,7 @@ async def test_what_is_kept_takes_no_turn_and_no_place(cache: ResponseCache) -> 
     meter = llm._flow.admission._meters["offline"]
     assert meter.gate is not None
     assert meter.gate.try_enter()  # the only place is taken
-    meter.wait(1000, 0.0)  # and nobody's turn comes for hours
+    meter.begin(1000, 0.0)  # and nobody's turn comes for hours
     assert await four_ways(llm, "x") == [("one", True)] * 4
     assert not llm.requests
 
@@ -259,13 +259,13 @@ async def test_what_a_fallback_answered_before_is_given_without_its_turn(
     steps = [Failure(status=503)] * 4
     llm = FakeLLM(*steps, cache=cache, model="a", fallbacks=["b"], limits={"offline": Limits(requests_per_minute=6e6)})
     admission, turns = llm._flow.admission, []
-    turn = admission.turn
+    admitted = admission.admitted
 
-    def seen(meter: Any, step: Any, tokens: int) -> float:
+    def seen(step: Any, info: Any) -> Any:
         turns.append(step.target.model)
-        return turn(meter, step, tokens)
+        return admitted(step, info)
 
-    monkeypatch.setattr(admission, "turn", seen)
+    monkeypatch.setattr(admission, "admitted", seen)
     assert await four_ways(llm, "x") == [("one", True)] * 4
     assert turns == ["a"] * 4
 

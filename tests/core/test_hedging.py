@@ -88,7 +88,11 @@ async def test_the_winner_is_the_one_that_counts() -> None:
     with WireServer(by_model) as server:
         async with client(server, fallbacks=["openai-compatible:other"], hedge_after=SOON, hooks=[Watch()]) as llm:
             await llm.chat_async("Hi")
-            assert list(llm.usage.by_model()) == ["openai-compatible:other"]
+            totals = llm.usage.by_model()
+    assert {model: (one.calls, one.partial_calls) for model, one in totals.items()} == {
+        "openai-compatible:m": (1, 1),  # it lost, and is billed all the same
+        "openai-compatible:other": (1, 0),
+    }
     expected = [("request", "m"), ("request", "other"), ("end", "other"), ("response", "other"), ("end", "other")]
     assert seen == expected
 

@@ -14,6 +14,8 @@ from unified_llm.conversations import ConversationManager
 from unified_llm.costs import Ledger, PriceTable
 from unified_llm.costs.estimates import tier_of
 from unified_llm.flow import CallInfo, Flow
+from unified_llm.flow.admission import Place
+from unified_llm.flow.partials import partial_of
 from unified_llm.logs import redact_logs
 from unified_llm.messages import Message
 from unified_llm.policy import Send, Target
@@ -22,6 +24,7 @@ from unified_llm.providers.base import LLMProvider
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
 from unified_llm.responses import Adjustment, Attempt, ChatResponse, Embeddings, Usage
 from unified_llm.routing import Router
+from unified_llm.stream import StreamEvent
 from unified_llm.tools import ToolLike
 
 __all__ = ["ClientBase", "Messages", "Tools", "retarget", "retry_of"]
@@ -81,14 +84,48 @@ class ClientBase:
             notes.append(_NOT_HEDGED)
         return build_request(normal, merged, tools, stream, notes), merged
 
+    # What is found by asking somebody must be found before the deadline; most of the time it is known.
+
+    def _targets(self, settings: ModelConfig, expires: float | None) -> tuple[Target, ...]:
+        fallbacks = self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        if expires is None or self._router.is_quick:
+            return self._router.targets(settings.model_name, fallbacks)
+        return self._flow.in_time(expires, lambda: self._router.targets(settings.model_name, fallbacks))
+
+    async def _targets_async(self, settings: ModelConfig, expires: float | None) -> tuple[Target, ...]:
+        fallbacks = self._fallbacks if settings.fallbacks is None else settings.fallbacks
+        if self._router.is_quick:
+            return self._router.targets(settings.model_name, fallbacks)
+        return await self._flow.in_time_async(expires, self._router.targets_async(settings.model_name, fallbacks))
+
+    def _resolve(self, target: Target, expires: float | None) -> tuple[LLMProvider, str]:
+        if (known := self._router.known(target)) is not None:
+            return known
+        return self._flow.in_time(expires, lambda: self._router.resolve(target))
+
+    async def _resolve_async(self, target: Target, expires: float | None) -> tuple[LLMProvider, str]:
+        if (known := self._router.known(target)) is not None:
+            return known
+        return await self._flow.in_time_async(expires, self._router.resolve_async(target))
+
     def _info(
         self,
         operation: Literal["chat", "stream", "embed"],
         target: Target,
         settings: ModelConfig,
         request: ChatRequest | EmbedRequest,
+        expires: float | None,
     ) -> CallInfo:
-        return CallInfo(operation, target.provider, target.model, settings.label, request=request, prices=self.prices)
+        self._flow.open_streams.reclaim()  # what they hold is for those who come now
+        return CallInfo(
+            operation,
+            target.provider,
+            target.model,
+            settings.label,
+            request=request,
+            prices=self.prices,
+            expires=expires,
+        )
 
     def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
         """The request for one target."""
@@ -100,8 +137,11 @@ class ClientBase:
         if step.expires is None:
             return config
         left = max(0.001, step.expires - self._flow.clock())  # finding the model, or waiting for a place, took time
-        bounds = (config.timeout, self._timeout, left)
-        return config.with_limits(min(b for b in bounds if b is not None), left)
+        silence = left
+        for limit in (config.timeout, self._timeout):
+            if limit is not None and limit < silence:
+                silence = limit
+        return config.with_limits(silence, left)
 
     def _finish(
         self, request: ChatRequest | None, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
@@ -116,8 +156,26 @@ class ClientBase:
         details = response._d
         provider, model = response.provider or "", response.model or ""
         if details.cost is None or (not details.cached and self.prices.own(provider, model) is not None):
-            details.cost = partial(self._cost, provider, model, response.usage)
+            usage = details.usage
+            cost = self.prices.cost if usage.native is None else self._cost  # no tier was told, or perhaps one
+            details.cost = partial(cost, provider, model, usage)
         return response.with_details(attempts=attempts) if attempts else response
+
+    def _cut(
+        self, info: CallInfo, provider: LLMProvider, place: Place, said: Sequence[StreamEvent], reason: BaseException
+    ) -> None:
+        """Count what a request took that `reason` ended."""
+        if (part := partial_of(info, said, reason)) is not None:
+            place.used(part.usage)
+            self._flow.hooks.call("on_partial", info, self._billed(part, provider))
+
+    async def _cut_async(
+        self, info: CallInfo, provider: LLMProvider, place: Place, said: Sequence[StreamEvent], reason: BaseException
+    ) -> None:
+        """`_cut`, without blocking the event loop."""
+        if (part := partial_of(info, said, reason)) is not None:
+            place.used(part.usage)
+            await self._flow.hooks.call_async("on_partial", info, self._billed(part, provider))
 
     def _billed(self, part: ChatResponse, provider: LLMProvider) -> ChatResponse:
         """A partial answer with its cost."""

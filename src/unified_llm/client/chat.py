@@ -62,24 +62,20 @@ class ChatCalls(StreamCalls):
         """
         if stream:
             return TextStream(self.stream(messages, config, tools, **options))
+        started = self._flow.clock()
         request, settings = self._prepare(messages, config, tools, options)
-        targets = self._router.targets(
-            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
-        )
-        info = self._info("chat", targets[0], settings, request)
+        expires = self._flow.expiry(started, settings.deadline)
+        targets = self._targets(settings, expires)
+        info = self._info("chat", targets[0], settings, request, expires)
 
         def ask(step: Send) -> ChatResponse:
-            if step.target is not targets[0] and (known := self._kept(step.target, request)) is not None:
+            if step.target is not targets[0] and (known := self._kept(step.target, request, expires)) is not None:
                 return known
-            provider, model = self._router.resolve(step.target)
-            with self._flow.admission.admitted(step, request) as place:
-                response = provider.chat(self._for(step, request, model))
-                place.used(response.usage)
-                return response
+            return self._ask(step, request, info)
 
         try:
             self._flow.hooks.call("before_call", info)
-            if (kept := self._kept(targets[0], request)) is not None:
+            if (kept := self._kept(targets[0], request, expires)) is not None:
                 retarget(info, targets[0])
                 self._flow.hooks.call("on_request", info)
                 answer = Answered(kept, ())
@@ -88,7 +84,8 @@ class ChatCalls(StreamCalls):
             response = self._finish(request, answer.value, answer.attempts)
             self._flow.hooks.call("on_response", info, response)
         finally:
-            self._flow.hooks.call("on_end", info)
+            if self._flow.hooks.ends(info):
+                self._flow.hooks.call("on_end", info)
         return response
 
     @overload
@@ -121,32 +118,24 @@ class ChatCalls(StreamCalls):
         """`chat`, without blocking the event loop."""
         if stream:
             return AsyncTextStream(self.stream_async(messages, config, tools, **options))
+        started = self._flow.clock()
         request, settings = await self._prepare_async(messages, config, tools, options)
-        targets = await self._router.targets_async(
-            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
-        )
-        info = self._info("chat", targets[0], settings, request)
+        expires = self._flow.expiry(started, settings.deadline)
+        targets = await self._targets_async(settings, expires)
+        info = self._info("chat", targets[0], settings, request, expires)
 
         async def ask(step: Send) -> ChatResponse:
-            if step.target is not targets[0] and (known := await self._kept_async(step.target, request)) is not None:
+            first = step.target is targets[0]
+            if not first and (known := await self._kept_async(step.target, request, expires)) is not None:
                 return known
             if settings.hedge_after is None:
-                return await self._ask_async(step, request)
+                return await self._ask_async(step, request, info)
             other = replace(step, target=_after(step.target, targets))
-            twin = replace(info, state={}, target=other.target.key, provider=other.target.provider)
-            twin.model = other.target.model
-            response, by_second = await hedged(
-                settings.hedge_after,
-                lambda: self._ask_async(step, request),
-                lambda: self._ask_again(other, request, twin),
-            )
-            if by_second:
-                info.target, info.provider, info.model = twin.target, twin.provider, twin.model
-            return response
+            return await self._ask_twice(settings.hedge_after, step, other, request, info)
 
         try:
             await self._flow.hooks.call_async("before_call", info)
-            if (kept := await self._kept_async(targets[0], request)) is not None:
+            if (kept := await self._kept_async(targets[0], request, expires)) is not None:
                 retarget(info, targets[0])
                 await self._flow.hooks.call_async("on_request", info)
                 answer = Answered(kept, ())
@@ -155,23 +144,64 @@ class ChatCalls(StreamCalls):
             response = self._finish(request, answer.value, answer.attempts)
             await self._flow.hooks.call_async("on_response", info, response)
         finally:
-            await self._flow.hooks.call_async("on_end", info)
+            if self._flow.hooks.ends(info):
+                await self._flow.hooks.call_async("on_end", info)
         return response
 
-    async def _ask_again(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:
-        """A hedged request, with a `CallInfo` of its own for the hooks."""
-        await self._flow.hooks.call_async("on_request", info)
-        try:
-            return await self._ask_async(step, request)
-        finally:
-            await self._flow.hooks.call_async("on_end", info)
-
-    async def _ask_async(self, step: Send, request: ChatRequest) -> ChatResponse:
-        provider, model = await self._router.resolve_async(step.target)
-        async with self._flow.admission.admitted(step, request) as place:
-            response = await provider.chat_async(self._for(step, request, model))
+    def _ask(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:
+        provider, model = self._resolve(step.target, step.expires)
+        with self._flow.admission.admitted(step, info) as place:
+            if place.waiting:
+                place.wait()
+            try:
+                response = provider.chat(self._for(step, request, model))
+            except BaseException as exc:
+                self._cut(info, provider, place, (), exc)
+                raise
             place.used(response.usage)
             return response
+
+    async def _ask_async(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:
+        provider, model = await self._resolve_async(step.target, step.expires)
+        with self._flow.admission.admitted(step, info) as place:
+            if place.waiting:
+                await place.wait_async()
+            try:
+                response = await provider.chat_async(self._for(step, request, model))
+            except BaseException as exc:
+                await self._cut_async(info, provider, place, (), exc)
+                raise
+            place.used(response.usage)
+            return response
+
+    async def _ask_twice(
+        self, seconds: float, step: Send, other: Send, request: ChatRequest, info: CallInfo
+    ) -> ChatResponse:
+        """A hedged request. Both are billed: the one that lost is told to the hooks as what was cut."""
+        twin = replace(info, state={}, target=other.target.key, provider=other.target.provider)
+        twin.model = other.target.model
+        won = await hedged(
+            seconds,
+            lambda: self._ask_async(step, request, info),
+            lambda: self._ask_again(other, request, twin),
+        )
+        if won.lost is not None:  # both answered at once
+            await self._flow.hooks.call_async(
+                "on_partial", info if won.by_second else twin, self._finish(request, won.lost)
+            )
+        if won.by_second:
+            info.target, info.provider, info.model = twin.target, twin.provider, twin.model
+        return won.value
+
+    async def _ask_again(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:
+        """The second of two requests, with a `CallInfo` of its own for the hooks. It has to be allowed, too."""
+        try:
+            await self._flow.hooks.call_async("before_call", info)
+            await self._flow.hooks.call_async("on_request", info)
+            return await self._ask_async(step, request, info)
+        finally:
+            if self._flow.hooks.ends(info):
+                await self._flow.hooks.call_async("on_end", info)
 
 
 def _after(target: Target, targets: Sequence[Target]) -> Target:

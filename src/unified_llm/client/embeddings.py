@@ -67,12 +67,15 @@ class EmbedCalls(ClientBase):
         if not texts:
             return Embeddings([])
         settings = self.config.merge(label=label, deadline=deadline, max_retries=max_retries)
-        provider, target = self._router.embed_target(model_name)
+        expires = self._flow.expiry(self._flow.clock(), settings.deadline)
+        provider, target = self._flow.in_time(expires, lambda: self._router.embed_target(model_name))
         request = EmbedRequest(target.model or "", texts, dimensions, settings)
-        info = self._info("embed", target, settings, request)
+        info = self._info("embed", target, settings, request, expires)
 
         def ask(step: Send) -> Embeddings:
-            with self._flow.admission.admitted(step, request) as place:
+            with self._flow.admission.admitted(step, info) as place:
+                if place.waiting:
+                    place.wait()
                 started = time.perf_counter()
                 vectors = provider.embed(replace(request, config=self._bounded(step, settings)))
                 vectors.latency = time.perf_counter() - started
@@ -85,7 +88,8 @@ class EmbedCalls(ClientBase):
             vectors = self._priced(answer.value, provider, target)
             self._flow.hooks.call("on_response", info, vectors)
         finally:
-            self._flow.hooks.call("on_end", info)
+            if self._flow.hooks.ends(info):
+                self._flow.hooks.call("on_end", info)
         return vectors[0] if isinstance(text, str) else vectors
 
     @overload
@@ -125,12 +129,15 @@ class EmbedCalls(ClientBase):
         if not texts:
             return Embeddings([])
         settings = self.config.merge(label=label, deadline=deadline, max_retries=max_retries)
-        provider, target = await self._router.embed_target_async(model_name)
+        expires = self._flow.expiry(self._flow.clock(), settings.deadline)
+        provider, target = await self._flow.in_time_async(expires, self._router.embed_target_async(model_name))
         request = EmbedRequest(target.model or "", texts, dimensions, settings)
-        info = self._info("embed", target, settings, request)
+        info = self._info("embed", target, settings, request, expires)
 
         async def ask(step: Send) -> Embeddings:
-            async with self._flow.admission.admitted(step, request) as place:
+            with self._flow.admission.admitted(step, info) as place:
+                if place.waiting:
+                    await place.wait_async()
                 started = time.perf_counter()
                 vectors = await provider.embed_async(replace(request, config=self._bounded(step, settings)))
                 vectors.latency = time.perf_counter() - started
@@ -143,5 +150,6 @@ class EmbedCalls(ClientBase):
             vectors = self._priced(answer.value, provider, target)
             await self._flow.hooks.call_async("on_response", info, vectors)
         finally:
-            await self._flow.hooks.call_async("on_end", info)
+            if self._flow.hooks.ends(info):
+                await self._flow.hooks.call_async("on_end", info)
         return vectors[0] if isinstance(text, str) else vectors

@@ -23,38 +23,40 @@ class KeptAnswers(ClientBase):
     # What the cache has is given without a turn, a place or a breaker. Whatever is wrong with a target, the plan meets
     # it again, and knows what to do then: here it means that there is nothing.
 
-    def _kept(self, target: Target, request: ChatRequest) -> ChatResponse | None:
+    def _kept(self, target: Target, request: ChatRequest, expires: float | None) -> ChatResponse | None:
         if self._cache is None or request.config.cache is False:
             return None
         try:
-            provider, model = self._router.resolve(target)
+            provider, model = self._resolve(target, expires)
             return provider.chat(_kept_only(provider, request, model, self._cache))
         except (CacheMiss, UnifiedLLMError):
             return None
 
-    async def _kept_async(self, target: Target, request: ChatRequest) -> ChatResponse | None:
+    async def _kept_async(self, target: Target, request: ChatRequest, expires: float | None) -> ChatResponse | None:
         if self._cache is None or request.config.cache is False:
             return None
         try:
-            provider, model = await self._router.resolve_async(target)
+            provider, model = await self._resolve_async(target, expires)
             return await provider.chat_async(_kept_only(provider, request, model, self._cache))
         except (CacheMiss, UnifiedLLMError):
             return None
 
-    def _kept_events(self, target: Target, request: ChatRequest) -> Iterator[StreamEvent] | None:
+    def _kept_events(self, target: Target, request: ChatRequest, expires: float | None) -> Iterator[StreamEvent] | None:
         if self._cache is None or request.config.cache is False:
             return None
         try:
-            provider, model = self._router.resolve(target)
+            provider, model = self._resolve(target, expires)
             return begun(provider.stream(_kept_only(provider, request, model, self._cache)))
         except (CacheMiss, UnifiedLLMError):
             return None
 
-    async def _kept_events_async(self, target: Target, request: ChatRequest) -> AsyncIterator[StreamEvent] | None:
+    async def _kept_events_async(
+        self, target: Target, request: ChatRequest, expires: float | None
+    ) -> AsyncIterator[StreamEvent] | None:
         if self._cache is None or request.config.cache is False:
             return None
         try:
-            provider, model = await self._router.resolve_async(target)
+            provider, model = await self._resolve_async(target, expires)
             return await begun_async(provider.stream_async(_kept_only(provider, request, model, self._cache)))
         except (CacheMiss, UnifiedLLMError):
             return None

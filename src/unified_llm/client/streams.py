@@ -9,7 +9,7 @@ from typing import Any
 from unified_llm.chat_stream import AsyncChatStream, ChatStream
 from unified_llm.client.base import Messages, Tools, retarget, retry_of
 from unified_llm.client.kept import KeptAnswers
-from unified_llm.flow.partials import partial_of
+from unified_llm.flow.open_streams import OpenStream
 from unified_llm.policy import Send
 from unified_llm.requests import ModelConfig
 from unified_llm.stream import StreamEnd, StreamEvent
@@ -33,19 +33,22 @@ class StreamCalls(KeptAnswers):
     def _events(
         self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
     ) -> Iterator[StreamEvent]:
+        started = self._flow.clock()
         request, settings = self._prepare(messages, config, tools, options, stream=True)
-        targets = self._router.targets(
-            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
-        )
-        info = self._info("stream", targets[0], settings, request)
+        expires = self._flow.expiry(started, settings.deadline)
+        targets = self._targets(settings, expires)
+        info = self._info("stream", targets[0], settings, request, expires)
 
         def ask(step: Send) -> Iterator[StreamEvent]:
-            if step.target is not targets[0] and (known := self._kept_events(step.target, request)) is not None:
+            first = step.target is targets[0]
+            if not first and (known := self._kept_events(step.target, request, expires)) is not None:
                 yield from known
                 return
-            provider, model = self._router.resolve(step.target)
+            provider, model = self._resolve(step.target, step.expires)
             said: list[StreamEvent] = []
-            with self._flow.admission.admitted(step, request) as place:
+            with self._flow.admission.admitted(step, info) as place:
+                if place.waiting:
+                    place.wait()
                 try:
                     for event in provider.stream(self._for(step, request, model)):
                         if isinstance(event, StreamEnd):
@@ -53,14 +56,12 @@ class StreamCalls(KeptAnswers):
                         said.append(event)
                         yield event
                 except BaseException as exc:
-                    if (part := partial_of(info, said, exc)) is not None:
-                        place.used(part.usage)
-                        self._flow.hooks.call("on_partial", info, self._billed(part, provider))
+                    self._cut(info, provider, place, said, exc)
                     raise
 
         try:
             self._flow.hooks.call("before_call", info)
-            if (kept := self._kept_events(targets[0], request)) is not None:
+            if (kept := self._kept_events(targets[0], request, expires)) is not None:
                 retarget(info, targets[0])
                 self._flow.hooks.call("on_request", info)
             for event in kept or self._flow.stream(targets, info, ask, **retry_of(settings)):
@@ -69,32 +70,44 @@ class StreamCalls(KeptAnswers):
                     self._flow.hooks.call("on_response", info, event.response)
                 yield event
         finally:
-            self._flow.hooks.call("on_end", info)
+            if self._flow.hooks.ends(info):
+                self._flow.hooks.call("on_end", info)
 
     def stream_async(
         self, messages: Messages, config: ModelConfig | None = None, tools: Tools = None, **options: Any
     ) -> AsyncChatStream:
         """`stream` for ``async for``; returns at once."""
-        return AsyncChatStream(self._events_async(messages, config, tools, options))
+        opened = OpenStream(self._flow.open_streams)
+        events = self._events_async(messages, config, tools, options, opened)
+        stream = AsyncChatStream(events)
+        opened.watch(stream, events)
+        return stream
 
     async def _events_async(
-        self, messages: Messages, config: ModelConfig | None, tools: Tools, options: dict[str, Any]
-    ) -> AsyncIterator[StreamEvent]:
+        self,
+        messages: Messages,
+        config: ModelConfig | None,
+        tools: Tools,
+        options: dict[str, Any],
+        opened: OpenStream,
+    ) -> AsyncGenerator[StreamEvent, None]:
+        started = self._flow.clock()
         request, settings = await self._prepare_async(messages, config, tools, options, stream=True)
-        targets = await self._router.targets_async(
-            settings.model_name, self._fallbacks if settings.fallbacks is None else settings.fallbacks
-        )
-        info = self._info("stream", targets[0], settings, request)
+        expires = self._flow.expiry(started, settings.deadline)
+        targets = await self._targets_async(settings, expires)
+        info = self._info("stream", targets[0], settings, request, expires)
 
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             first = step.target is targets[0]
-            if not first and (known := await self._kept_events_async(step.target, request)) is not None:
+            if not first and (known := await self._kept_events_async(step.target, request, expires)) is not None:
                 async for event in known:
                     yield event
                 return
-            provider, model = await self._router.resolve_async(step.target)
+            provider, model = await self._resolve_async(step.target, step.expires)
             said: list[StreamEvent] = []
-            async with self._flow.admission.admitted(step, request) as place:
+            with self._flow.admission.admitted(step, info) as place:
+                if place.waiting:
+                    await place.wait_async()
                 try:
                     async with closing(provider.stream_async(self._for(step, request, model))) as events:
                         async for event in events:
@@ -103,14 +116,13 @@ class StreamCalls(KeptAnswers):
                             said.append(event)
                             yield event
                 except BaseException as exc:
-                    if (part := partial_of(info, said, exc)) is not None:
-                        place.used(part.usage)
-                        await self._flow.hooks.call_async("on_partial", info, self._billed(part, provider))
+                    await self._cut_async(info, provider, place, said, exc)
                     raise
 
+        opened.began()
         try:
             await self._flow.hooks.call_async("before_call", info)
-            if (kept := await self._kept_events_async(targets[0], request)) is not None:
+            if (kept := await self._kept_events_async(targets[0], request, expires)) is not None:
                 retarget(info, targets[0])
                 await self._flow.hooks.call_async("on_request", info)
             async with closing(
@@ -122,7 +134,9 @@ class StreamCalls(KeptAnswers):
                         await self._flow.hooks.call_async("on_response", info, event.response)
                     yield event
         finally:
-            await self._flow.hooks.call_async("on_end", info)
+            opened.ended()
+            if self._flow.hooks.ends(info):
+                await self._flow.hooks.call_async("on_end", info)
 
 
 @asynccontextmanager

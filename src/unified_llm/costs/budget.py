@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias, cast
 
 from unified_llm.costs.estimates import completed, cost_of, most_output
 from unified_llm.costs.prices import is_amount
 from unified_llm.errors import InvalidRequestError
-from unified_llm.responses import ChatResponse, Embeddings, Usage
+from unified_llm.responses import ChatResponse, Embeddings
 
-__all__ = ["Budget", "BudgetExceeded"]
+__all__ = ["Budget", "BudgetExceeded", "BudgetGroup", "grouped"]
 
 
 class BudgetExceeded(InvalidRequestError):  # noqa: N818  # the name the contract gives it
@@ -25,7 +26,11 @@ class Budget:
     servers counted so far, and those of the answer: its `max_tokens`, else as many as the longest answer so far. What
     an answer really took is known afterwards, so the first calls without `max_tokens` may go beyond the limit.
 
-    Answers that were cut or abandoned count with what arrived of them, and tokens that no server told are estimated.
+    Answers that were cut or abandoned count with what arrived of them, and tokens that no server told are estimated:
+    for a stream that was sent and broke before its first event, or a hedged request that lost, those of the prompt.
+    What was refused, or never reached its server, gives back all that was expected of it.
+
+    Thread-safe; one budget may be shared by several clients.
 
     Args:
         usd: most USD; calls whose price is not known count as nothing, unless `refuse_unpriced`. The first call waits
@@ -58,70 +63,150 @@ class Budget:
         self.spent_usd = 0.0
         self.spent_tokens = 0
         self.unpriced_calls = 0
-        self._longest = 0
-        self._dearest: dict[tuple[str, str | None], float] = {}
-        self._guessed = self._counted = 0  # prompt tokens, by the rule of thumb and by the servers
-        self._in_flight: dict[int, tuple[int, int, float]] = {}  # prompt by the rule of thumb, all tokens, USD
+        self._learned = _Learned()
+        self._in_flight = 0
         self._coming_tokens = 0
         self._coming_usd = 0.0
-        self._lock = threading.Lock()
+        self._alone = BudgetGroup((self,))
 
     def before_call(self, info: Any) -> None:
         """The gate (the client calls this). Raises `BudgetExceeded`."""
-        if self.label is not None and info.label != self.label:
-            return
-        guessed = info.prompt_tokens()
-        given = guessed * self._counted // self._guessed if self._guessed else guessed
-        taken = most_output(info.request)
-        taken = self._longest if taken is None else taken
-        tokens = given + taken
-        usd = 0.0 if self.usd is None else self._price(info, Usage(given, taken))
-        with self._lock:
-            if self.usd is not None:
-                self._check("USD", self.usd, self.spent_usd, self._coming_usd, usd)
-            if self.tokens is not None:
-                self._check("tokens", self.tokens, self.spent_tokens, self._coming_tokens, tokens)
-            if self.refuse_unpriced and self.unpriced_calls:
-                raise BudgetExceeded(
-                    "the cost of an earlier call is not known", hint="give its price: PriceTable.override(...)"
-                )
-            self._in_flight[id(info)] = (guessed, tokens, usd)
-            self._coming_tokens += tokens
-            self._coming_usd += usd
+        self._alone.before_call(info)
 
-    def _price(self, info: Any, usage: Usage) -> float:
-        """USD of a call; without a price, as much as the dearest to its model so far."""
-        cost = None if info.prices is None else info.prices.cost(info.provider, info.model or "", usage)
-        return self._dearest.get((info.provider, info.model), 0.0) if cost is None else cost
+    def on_response(self, info: Any, response: ChatResponse | Embeddings) -> None:
+        """Count what a call took (the client calls this)."""
+        self._alone.on_response(info, response)
 
-    def _check(self, unit: str, limit: float, spent: float, coming: float, expected: float) -> None:
-        if spent + coming < limit and spent + coming + expected <= limit:
-            return
+    def on_partial(self, info: Any, response: ChatResponse) -> None:
+        """Count what arrived of an answer that did not end (the client calls this): it is billed all the same."""
+        self._alone.on_partial(info, response)
+
+    def on_end(self, info: Any) -> None:
+        """A call is over, well or not (the client calls this)."""
+        self._alone.on_end(info)
+
+    def _hold(self, tokens: int, usd: float) -> bool:
+        """Hold what a call is expected to take; False when it may not be made."""
+        if self.usd is not None:
+            coming = self.spent_usd + self._coming_usd
+            if coming >= self.usd or coming + usd > self.usd:
+                return False
+        if self.tokens is not None:
+            coming = self.spent_tokens + self._coming_tokens
+            if coming >= self.tokens or coming + tokens > self.tokens:
+                return False
+        if self.refuse_unpriced and self.unpriced_calls:
+            return False
+        self._in_flight += 1
+        self._coming_tokens += tokens
+        self._coming_usd += usd
+        return True
+
+    def _refusal(self, tokens: int, usd: float) -> BudgetExceeded:
+        """Why it may not."""
+        if self.usd is not None:
+            coming = self.spent_usd + self._coming_usd
+            if coming >= self.usd or coming + usd > self.usd:
+                return self._exceeded("USD", self.usd, self.spent_usd, self._coming_usd, usd)
+        if self.tokens is not None:
+            coming = self.spent_tokens + self._coming_tokens
+            if coming >= self.tokens or coming + tokens > self.tokens:
+                return self._exceeded("tokens", self.tokens, self.spent_tokens, self._coming_tokens, tokens)
+        return BudgetExceeded(
+            "the cost of an earlier call is not known", hint="give its price: PriceTable.override(...)"
+        )
+
+    def _exceeded(self, unit: str, limit: float, spent: float, coming: float, expected: float) -> BudgetExceeded:
         of = f" of label {self.label!r}" if self.label else ""
         if spent >= limit:
-            raise BudgetExceeded(
+            return BudgetExceeded(
                 f"the budget{of} is used up: {spent:g} of {limit:g} {unit}",
                 hint="raise it, or wait for its next period",
             )
-        raise BudgetExceeded(
+        return BudgetExceeded(
             f"the call would exceed the budget{of}: {spent:g} of {limit:g} {unit} are spent, calls in flight may take "
             f"{coming:g}, and this one {expected:g}",
             hint="raise it, ask for less (max_tokens=), or wait for the calls in flight",
         )
 
+
+class _Learned:
+    """What calls took so far, to know what the next one will take."""
+
+    __slots__ = ("counted", "dearest", "guessed", "longest")
+
+    def __init__(self) -> None:
+        self.guessed = self.counted = 0  # prompt tokens, by the rule of thumb and by the servers
+        self.longest = 0
+        self.dearest: dict[tuple[str, str | None], float] = {}
+
+    def expected_usd(self, info: Any, given: int, taken: int) -> float:
+        """USD of a call of so many tokens; without a price, as much as the dearest to its model so far."""
+        prices = info.prices
+        cost = None if prices is None else prices.expected(info.provider, info.model or "", given, taken)
+        return self.dearest.get((info.provider, info.model), 0.0) if cost is None else cost
+
+
+_LOCK = threading.Lock()  # of all budgets: a call may concern several
+
+_Hold: TypeAlias = tuple[int, int, float]
+"""A call in flight: its prompt by the rule of thumb, and the tokens and USD it is expected to take."""
+
+
+class BudgetGroup:
+    """Budgets of one label that stand next to each other among a client's hooks: one estimate, one price and one lock
+    for all of them."""
+
+    __slots__ = ("_budgets", "_in_usd", "_label", "_learned")
+
+    ends_in_state = True  # see `HookList`
+
+    def __init__(self, budgets: Sequence[Budget]) -> None:
+        self._budgets = budgets
+        self._label = budgets[0].label
+        self._in_usd = any(budget.usd is not None for budget in budgets)
+        self._learned = budgets[0]._learned  # they see the same calls
+
+    def before_call(self, info: Any) -> None:
+        """Hold what the call is expected to take. Raises `BudgetExceeded`."""
+        if self._label is not None and info.label != self._label:
+            return
+        learned = self._learned
+        guessed, limit = info.prompt_tokens(), most_output(info.request)
+        given = guessed * learned.counted // learned.guessed if learned.guessed else guessed
+        taken = learned.longest if limit is None else limit
+        # May load the price list: not within the lock.
+        usd = learned.expected_usd(info, given, taken) if self._in_usd else 0.0
+        tokens = given + taken
+        with _LOCK:
+            for budget in self._budgets:
+                if not budget._hold(tokens, usd):
+                    self._release(tokens, usd, until=budget)
+                    raise budget._refusal(tokens, usd)
+        info.state[self] = guessed, tokens, usd
+
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> None:
-        """Count what a call took (the client calls this)."""
-        if id(info) in self._in_flight:
-            self._count(info, response, ended=True)
+        """Count what the call took, in the place of what it was expected to take."""
+        hold = info.state.get(self)
+        if hold is None or getattr(response, "cached", False):  # that used nothing: `on_end` releases what is held
+            return
+        self._count(hold, info, response, ended=True)
+        del info.state[self]
 
     def on_partial(self, info: Any, response: ChatResponse) -> None:
-        """Count what arrived of an answer that did not end (the client calls this): it is billed all the same."""
-        if id(info) in self._in_flight:
-            self._count(info, response, ended=False)
+        """Count what arrived of an answer; the call may go on with another target."""
+        hold = info.state.get(self)
+        if hold is not None:
+            self._count(hold, info, response, ended=False)
 
-    def _count(self, info: Any, response: ChatResponse | Embeddings, *, ended: bool) -> None:
-        if getattr(response, "cached", False):
-            return  # it used nothing
+    def on_end(self, info: Any) -> None:
+        """Release what the call was expected to take, unless it was counted."""
+        hold = info.state.pop(self, None)
+        if hold is not None:
+            with _LOCK:
+                self._release(hold[1], hold[2])
+
+    def _count(self, hold: _Hold, info: Any, response: ChatResponse | Embeddings, *, ended: bool) -> None:
         told = response.usage
         given, taken = told.input_tokens, told.output_tokens
         cost = response.cost  # may load the price list: not within the lock
@@ -129,30 +214,46 @@ class Budget:
             usage = completed(told, info, response)
             cost = cost_of(response, info, usage)
             given, taken = usage.input_tokens or 0, usage.output_tokens or 0
-        with self._lock:
-            guessed = self._in_flight[id(info)][0]
-            self.spent_tokens += given + taken
-            self._longest = max(self._longest, taken)
-            if ended and guessed and told.input_tokens is not None:
-                self._guessed += guessed
-                self._counted += given
-            if cost is None:
-                self.unpriced_calls += 1
-            else:
-                self.spent_usd += cost
-                key = (info.provider, info.model)
-                if cost > self._dearest.get(key, 0.0):
-                    self._dearest[key] = cost
+        guessed, tokens, usd = hold
+        learned = self._learned
+        with _LOCK:
+            if taken > learned.longest:  # noqa: PLR1730  # a comparison is cheaper than max()
+                learned.longest = taken
+            if ended and told.input_tokens is not None:
+                learned.guessed += guessed
+                learned.counted += given
+            if cost is not None and cost > learned.dearest.get((info.provider, info.model), 0.0):
+                learned.dearest[info.provider, info.model] = cost
+            for budget in self._budgets:
+                budget.spent_tokens += given + taken
+                if cost is None:
+                    budget.unpriced_calls += 1
+                else:
+                    budget.spent_usd += cost
             if ended:
-                self._forget(info)
+                self._release(tokens, usd)
 
-    def on_end(self, info: Any) -> None:
-        """A call is over, well or not (the client calls this)."""
-        if id(info) in self._in_flight:  # not after `on_response`
-            with self._lock:
-                self._forget(info)
+    def _release(self, tokens: int, usd: float, *, until: Budget | None = None) -> None:
+        """Give back what a call held, but for the budget at which taking it ended."""
+        for budget in self._budgets:
+            if budget is until:
+                return
+            budget._in_flight -= 1
+            budget._coming_tokens -= tokens
+            budget._coming_usd = budget._coming_usd - usd if budget._in_flight else 0.0  # no rounding is left behind
 
-    def _forget(self, info: Any) -> None:
-        _, tokens, usd = self._in_flight.pop(id(info))
-        self._coming_tokens -= tokens
-        self._coming_usd = self._coming_usd - usd if self._in_flight else 0.0  # no rounding is left behind
+
+def grouped(hooks: Iterable[object]) -> list[object]:
+    """The hooks, with budgets of one label that follow each other made one."""
+    found: list[object] = []
+    together: list[Budget] = []
+    for hook in hooks:
+        alone = type(hook) is not Budget  # a subclass may do things in its own way
+        if together and (alone or cast(Budget, hook).label != together[0].label):
+            found.append(BudgetGroup(together))
+            together = []
+        if alone:
+            found.append(hook)
+        elif hook not in together:
+            together.append(cast(Budget, hook))
+    return [*found, BudgetGroup(together)] if together else found

@@ -51,5 +51,7 @@ def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> flo
 
 def tier_of(usage: Usage) -> str | None:
     """The service tier that a server billed, unless it is the usual one."""
+    if usage.native is None:
+        return None
     tier = usage.native.get("service_tier") if isinstance(usage.native, Mapping) else None
     return tier if isinstance(tier, str) and tier not in _STANDARD else None

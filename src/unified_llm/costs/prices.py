@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from unified_llm._optional import installed, require
 from unified_llm.errors import InvalidRequestError
@@ -17,7 +17,10 @@ __all__ = ["Price", "PriceTable"]
 MILLION = 1_000_000
 _RATES = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
 KNOWN_FOR = 3600.0
-"""Seconds a looked-up price is kept: some depend on the time of day."""
+"""Seconds a price of the list is kept: some depend on the time of day."""
+MOST_KNOWN = 4096
+"""Prices kept, as some applications make up model ids."""
+_Known: TypeAlias = "tuple[Price | None, float | None, float | None]"  # price, rate to USD, until when
 
 # Names that genai-prices gives to providers.
 _THEIR_NAMES = {
@@ -70,26 +73,32 @@ class Price:
 
     def cost(self, usage: Usage) -> float | None:
         """Cost of a call in `currency`, or None when its tokens are not known."""
-        if usage.input_tokens is None or usage.output_tokens is None:
+        given, taken = usage.input_tokens, usage.output_tokens
+        if given is None or taken is None:
             return None
-        price = self
-        for start, other in self.above:
-            if usage.input_tokens > start:
-                price = other
         read, write = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+        price = self.at(given) if self.above else self
         if not read and not write:
-            return (usage.input_tokens * price.input + usage.output_tokens * price.output) / MILLION
+            return (given * price.input + taken * price.output) / MILLION
         for_an_hour = min(write, _one_hour_writes(usage))
-        fresh = max(0, usage.input_tokens - read - write)
+        fresh = max(0, given - read - write)
         write_price = price.input if price.cache_write is None else price.cache_write
         total = (
             fresh * price.input
             + read * (price.input if price.cache_read is None else price.cache_read)
             + (write - for_an_hour) * write_price
             + for_an_hour * (write_price if price.cache_write_1h is None else price.cache_write_1h)
-            + usage.output_tokens * price.output
+            + taken * price.output
         )
         return total / MILLION
+
+    def at(self, given: int) -> Price:
+        """The prices for a prompt of so many tokens."""
+        price = self
+        for start, other in self.above:
+            if given > start:
+                price = other
+        return price
 
 
 def _one_hour_writes(usage: Usage) -> int:
@@ -112,11 +121,14 @@ class PriceTable:
     ) -> None:
         self._overrides = dict(overrides or {})
         self._rates = {"USD": 1.0, **(rates or {})}
-        self._known: dict[tuple[str, str, str | None], tuple[Price | None, float]] = {}
+        self._known: dict[tuple[str, str, str | None], _Known] = {}
+        cls = type(self)  # what a subclass does in its own way is not looked up past it
+        self._is_extended = cls.price is not PriceTable.price or cls.cost is not PriceTable.cost
 
     def override(self, ref: str, price: Price) -> None:
         """Set the price of ``provider:model``, ``provider:*`` or ``model``."""
         self._overrides[ref] = price
+        self._known = {}  # a new one: what is being looked up now must not come back into it
 
     def own(self, provider: str, model: str) -> Price | None:
         """Your own price of a model, or None."""
@@ -133,21 +145,50 @@ class PriceTable:
         costs half of that (https://platform.claude.com/docs/en/build-with-claude/batch-processing#pricing,
         https://platform.openai.com/docs/guides/batch). Your own prices hold for every tier.
         """
-        if (own := self.own(provider, model)) is not None:
-            return own
-        key = (provider, model, tier)
-        found = self._known.get(key)
-        if found is None or time.monotonic() - found[1] > KNOWN_FOR:
-            found = self._known[key] = (_listed(provider, model, tier), time.monotonic())
-        return found[0]
+        return self._find(provider, model, tier)[0]
 
     def cost(self, provider: str, model: str, usage: Usage, *, tier: str | None = None) -> float | None:
         """Cost of a call in USD, or None when the price, the tokens or the currency's rate are not known."""
-        price = self.price(provider, model, tier=tier)
-        if price is None or price.currency not in self._rates:
+        if self._is_extended:
+            price = self.price(provider, model, tier=tier)
+            rate = None if price is None else self._rates.get(price.currency)
+        else:
+            price, rate, _ = self._find(provider, model, tier)
+        if price is None or rate is None:
             return None
+        given, taken = usage.input_tokens, usage.output_tokens
+        if given is not None and taken is not None and not usage.cache_read_tokens and not usage.cache_write_tokens:
+            if price.above:
+                price = price.at(given)
+            return (given * price.input + taken * price.output) / MILLION * rate
         amount = price.cost(usage)
-        return None if amount is None else amount * self._rates[price.currency]
+        return None if amount is None else amount * rate
+
+    def expected(self, provider: str, model: str, given: int, taken: int) -> float | None:
+        """The `cost` of a call of so many tokens in and out, nothing of it cached."""
+        if self._is_extended:
+            return self.cost(provider, model, Usage(given, taken))
+        price, rate, _ = self._find(provider, model, None)
+        if price is None or rate is None:
+            return None
+        if price.above:
+            price = price.at(given)
+        return (given * price.input + taken * price.output) / MILLION * rate
+
+    def _find(self, provider: str, model: str, tier: str | None) -> _Known:
+        """The price of a model and what it takes to convert it, kept: looking it up costs more than a small call."""
+        key = (provider, model, tier)
+        known = self._known
+        found = known.get(key)
+        if found is not None and (found[2] is None or time.monotonic() < found[2]):
+            return found
+        price = self.own(provider, model)
+        until = None if price is not None else time.monotonic() + KNOWN_FOR
+        price = _listed(provider, model, tier) if price is None else price
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        found = known[key] = (price, None if price is None else self._rates.get(price.currency), until)
+        return found
 
 
 def _listed(provider: str, model: str, tier: str | None) -> Price | None:

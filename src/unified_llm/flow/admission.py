@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from unified_llm.errors import APITimeoutError, RateLimitError, UnifiedLLMError
 from unified_llm.flow.gate import Gate
 from unified_llm.policy import Limits, Send, TokenBucket
-from unified_llm.preparation import approximate_tokens
-from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import Usage
+
+if TYPE_CHECKING:
+    from unified_llm.flow.hooks import CallInfo
 
 __all__ = ["Admission", "Place"]
 
 
 class Place:
-    """A call that was let in. This one has no limits."""
+    """A call that was let in. This one has no limits.
+
+    `waiting` tells whether its turn is still to come: then `wait`, or `wait_async`, before sending anything.
+    """
 
     __slots__ = ()
+
+    waiting = False
+
+    def wait(self) -> None:
+        """Wait for the turn and the place. Raises `APITimeoutError` when no place comes free before the deadline."""
+
+    async def wait_async(self) -> None:
+        """`wait`, without blocking the event loop."""
 
     def used(self, usage: Usage) -> None:
         """Count the tokens that the call took, in the place of those it was thought to take."""
@@ -29,50 +41,58 @@ class Place:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None: ...
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None: ...
-
 
 FREE: Final = Place()
 
 
 class _Meter:
-    """The limits of one provider, in use."""
+    """The limits of one provider, in use. One lock for all of them."""
 
     __slots__ = ("_lock", "gate", "requests", "tokens")
 
-    def __init__(self, limits: Limits) -> None:
-        self._lock = threading.Lock()
-        self.gate = Gate(limits.concurrency) if limits.concurrency else None
+    def __init__(self, limits: Limits, reclaim: Callable[[], object]) -> None:
+        self.gate = Gate(limits.concurrency, reclaim=reclaim) if limits.concurrency else None
         self.requests = TokenBucket(limits.requests_per_minute) if limits.requests_per_minute else None
         self.tokens = TokenBucket(limits.tokens_per_minute) if limits.tokens_per_minute else None
+        self._lock = self.gate.lock if self.gate is not None else threading.Lock()
 
-    def wait(self, tokens: int, now: float) -> float:
-        """Seconds until a call of about so many tokens may be sent; the place in the queue is taken."""
+    def begin(self, tokens: int, now: float) -> float | None:
+        """Take the turn of a call of about so many tokens, and its place when the turn has come and one is free: then
+        None, else the seconds until the turn comes."""
         with self._lock:
-            by_requests = self.requests.reserve(1, now) if self.requests else 0.0
-            by_tokens = self.tokens.reserve(tokens, now) if self.tokens else 0.0
-        return max(by_requests, by_tokens)
+            pause = self.requests.reserve(1, now) if self.requests is not None else 0.0
+            if self.tokens is not None:
+                by_tokens = self.tokens.reserve(tokens, now)
+                if by_tokens > pause:  # noqa: PLR1730  # a comparison is cheaper than max()
+                    pause = by_tokens
+            if pause == 0.0 and (self.gate is None or self.gate.try_enter_locked()):
+                return None
+        return pause
+
+    def end(self, tokens: int, *, inside: bool) -> None:
+        """Leave, having taken so many tokens more than was thought (fewer, if negative)."""
+        gate = self.gate if inside else None
+        with self._lock:
+            if tokens and self.tokens is not None:
+                self.tokens.adjust(tokens)
+            if gate is None or gate.leave_locked():
+                return
+        gate.leave()
 
     def give_back(self, tokens: int) -> None:
         """Undo a reservation that was not used."""
         with self._lock:
-            if self.requests:
+            if self.requests is not None:
                 self.requests.adjust(-1)
-            if self.tokens:
+            if self.tokens is not None:
                 self.tokens.adjust(-tokens)
-
-    def correct(self, tokens: int) -> None:
-        """Take so many tokens more than was thought, or give them back if negative."""
-        if self.tokens:
-            with self._lock:
-                self.tokens.adjust(tokens)
 
 
 class Admission:
-    """Lets calls through when their turn has come and a place is free. Thread-safe; made once per client."""
+    """Lets calls through when their turn has come and a place is free. Thread-safe; made once per client.
+
+    `reclaim` frees the places of calls that can end no more (see `Gate`).
+    """
 
     def __init__(
         self,
@@ -81,94 +101,93 @@ class Admission:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         sleep_async: Callable[[float], Awaitable[None]],
+        reclaim: Callable[[], object] = lambda: None,
     ) -> None:
         self.clock, self.sleep, self.sleep_async = clock, sleep, sleep_async
-        self._meters = {name: _Meter(given) for name, given in limits.items()}
+        self._meters = {name: _Meter(given, reclaim) for name, given in limits.items()}
 
-    def admitted(self, step: Send, request: ChatRequest | EmbedRequest) -> Place:
-        """A context manager, sync and async: within, the call may be sent, its turn has come and a place is free.
+    def admitted(self, step: Send, info: CallInfo) -> Place:
+        """A context manager that never blocks: within, the call has its turn, and a place unless it is `waiting`.
 
         Raises (on entering):
             RateLimitError: the turn would come after the deadline.
-            APITimeoutError: no place came free before the deadline.
         """
         meter = self._meters.get(step.target.provider)
-        return FREE if meter is None else _Pass(self, meter, step, request)
-
-    def turn(self, meter: _Meter, step: Send, tokens: int) -> float:
-        """Seconds until a call of about so many tokens may be sent. Raises `RateLimitError`."""
-        pause = meter.wait(tokens, self.clock())
-        if step.seconds_left is not None and pause >= step.seconds_left:
-            meter.give_back(tokens)
-            raise RateLimitError(
-                f"the client's own limit for {step.target.provider} allows this call in {pause:.1f} s, too late",
-                provider=step.target.provider,
-                retry_after=pause,
-                retryable=False,
-                hint="raise limits= or deadline=, or add fallbacks=[...]",
-            )
-        return pause
+        if meter is None:
+            return FREE
+        return _Pass(self, meter, step, info.prompt_tokens() if meter.tokens is not None else 0)
 
 
 class _Pass(Place):
-    """One call's turn and place; both kinds of context manager. A class, as generators cost more than the limits."""
+    """One call's turn and place. A class, as generators cost more than the limits."""
 
-    __slots__ = ("_admission", "_counted", "_estimate", "_gate", "_meter", "_step")
+    __slots__ = ("_admission", "_estimate", "_inside", "_meter", "_pause", "_step", "_used", "waiting")
 
-    def __init__(self, admission: Admission, meter: _Meter, step: Send, request: ChatRequest | EmbedRequest) -> None:
-        self._admission, self._meter, self._step = admission, meter, step
-        self._gate = meter.gate
-        self._estimate = approximate_tokens(request) if meter.tokens else 0
-        self._counted = False
+    def __init__(self, admission: Admission, meter: _Meter, step: Send, estimate: int) -> None:
+        self._admission, self._meter, self._step, self._estimate = admission, meter, step, estimate
+        self._inside = self.waiting = False
+        self._used: int | None = None
 
     def used(self, usage: Usage) -> None:
-        known = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
-        self._counted = True
-        if known:  # embeddings have no output
-            self._meter.correct(sum(known) - self._estimate)
+        given, taken = usage.input_tokens, usage.output_tokens
+        if given is None and taken is None:
+            self._used = self._estimate
+        else:  # embeddings have no output
+            self._used = (given or 0) + (taken or 0)
 
     def __enter__(self) -> Self:
-        pause = self._admission.turn(self._meter, self._step, self._estimate)
-        try:
-            if pause:
-                self._admission.sleep(pause)
-            gate = self._gate
-            if gate is not None and not gate.try_enter() and not gate.enter(self._left(pause)):
-                raise _no_place(self._step, gate)
-        except BaseException:
-            self._meter.give_back(self._estimate)  # nothing was sent
-            raise
+        pause = self._meter.begin(self._estimate, self._admission.clock())
+        if pause is None:
+            self._inside = True
+            return self
+        left = self._step.seconds_left
+        if left is not None and pause >= left and pause > 0:
+            self._meter.give_back(self._estimate)
+            raise _too_late(self._step, pause)
+        self.waiting, self._pause = True, pause
         return self
+
+    def wait(self) -> None:
+        if self._pause:
+            self._admission.sleep(self._pause)
+        gate = self._meter.gate
+        if gate is not None and not gate.enter(self._left()):
+            raise _no_place(self._step, gate)
+        self._inside, self.waiting = True, False
+
+    async def wait_async(self) -> None:
+        if self._pause:
+            await self._admission.sleep_async(self._pause)
+        gate = self._meter.gate
+        if gate is not None and not await gate.enter_async(self._left()):
+            raise _no_place(self._step, gate)
+        self._inside, self.waiting = True, False
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
-        self._leave(value)
-
-    async def __aenter__(self) -> Self:
-        pause = self._admission.turn(self._meter, self._step, self._estimate)
-        try:
-            if pause:
-                await self._admission.sleep_async(pause)
-            gate = self._gate
-            if gate is not None and not gate.try_enter() and not await gate.enter_async(self._left(pause)):
-                raise _no_place(self._step, gate)
-        except BaseException:
+        if self.waiting:  # nothing was sent
             self._meter.give_back(self._estimate)
-            raise
-        return self
+            return
+        more = 0
+        if self._used is not None:
+            more = self._used - self._estimate
+        elif isinstance(value, UnifiedLLMError) and value.partial is None:
+            more = -self._estimate  # what is refused takes no tokens
+        self._meter.end(more, inside=self._inside)
 
-    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
-        self._leave(value)
-
-    def _left(self, pause: float) -> float | None:
-        """What is left of the deadline after a pause."""
+    def _left(self) -> float | None:
+        """What is left of the deadline after the pause."""
         left = self._step.seconds_left
-        return left if left is None else max(0.0, left - pause)
+        return left if left is None else max(0.0, left - self._pause)
 
-    def _leave(self, failure: BaseException | None) -> None:
-        if self._gate is not None:
-            self._gate.leave()
-        if isinstance(failure, UnifiedLLMError) and failure.partial is None and not self._counted:
-            self._meter.correct(-self._estimate)  # what is refused takes no tokens
+
+def _too_late(step: Send, pause: float) -> RateLimitError:
+    return RateLimitError(
+        f"the client's own limit for {step.target.provider} allows this call in {pause:.1f} s, too late",
+        provider=step.target.provider,
+        retry_after=pause,
+        retryable=False,
+        hint="raise limits= or deadline=, or add fallbacks=[...]",
+    )
 
 
 def _no_place(step: Send, gate: Gate) -> APITimeoutError:

@@ -1,4 +1,4 @@
-"""Deadlines of calls on an event loop, all with one timer.
+"""Deadlines of calls: on an event loop all with one timer, elsewhere with a thread for what cannot be interrupted.
 
 `asyncio.timeout` arms a timer for each call and cancels it again; the loop keeps cancelled timers in its heap until
 they are many. Three times dearer than this, and a stream with a deadline pays it for each event.
@@ -7,10 +7,14 @@ they are many. Three times dearer than this, and a stream with a deadline pays i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-__all__ = ["DeadlineExpired", "within"]
+from unified_llm.errors import APITimeoutError
+
+__all__ = ["DeadlineExpired", "Scope", "in_time", "late", "scope_of", "within"]
 
 T = TypeVar("T")
 
@@ -19,40 +23,61 @@ class DeadlineExpired(TimeoutError):  # noqa: N818  # turned into `APITimeoutErr
     """Our deadline, not somebody else's timeout."""
 
 
-class _Scope:
-    """One call: the task that makes it, and when it must end."""
+def late(seconds: float) -> APITimeoutError:
+    """The error (not raised) of a call that did not end in the `seconds` that it had left."""
+    return APITimeoutError(
+        f"the deadline passed: {max(0.0, seconds):.1f} s were left for this request",
+        hint="raise deadline=, or add fallbacks",
+    )
 
-    __slots__ = ("cancelling", "expired", "task", "when")
 
-    def __init__(self, task: asyncio.Task[Any], when: float) -> None:
-        self.task = task
-        self.when = when
-        self.cancelling = task.cancelling()
+class Scope:
+    """A part of a call that must end in time: it is entered by the task that makes the call, which is cancelled then.
+
+    `expired_by` tells this cancellation from others; leave the scope in any case.
+    """
+
+    __slots__ = ("_cancelling", "_deadlines", "_task", "expired", "when")
+
+    def __init__(self, deadlines: _Deadlines, task: asyncio.Task[Any], when: float) -> None:
+        self._deadlines, self._task, self.when = deadlines, task, when
+        self._cancelling = task.cancelling()
         self.expired = False
 
+    def leave(self) -> None:
+        """Nothing is cancelled from now on."""
+        self._deadlines.scopes.discard(self)
+
     def expire(self) -> None:
+        """Cancel the task."""
         self.expired = True
-        self.task.cancel()
+        self._task.cancel()
+
+    def expired_by(self) -> bool:
+        """Whether a `CancelledError` that was caught is this scope's own. A cancellation from elsewhere wins."""
+        return self.expired and self._task.uncancel() <= self._cancelling
 
 
 class _Deadlines:
     """The calls under way on one loop. The timer is left armed when its call ends: most deadlines come in order."""
 
-    __slots__ = ("_at", "_loop", "_scopes", "_timer")
+    __slots__ = ("_at", "_loop", "_timer", "scopes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._scopes: set[_Scope] = set()
+        self.scopes: set[Scope] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._at = 0.0
 
-    def add(self, scope: _Scope) -> None:
-        self._scopes.add(scope)
+    def enter(self, seconds: float) -> Scope:
+        """A scope of so many seconds for the running task."""
+        task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101  # coroutines run in tasks
+        scope = Scope(self, task, self._loop.time() + seconds)
+        self.scopes.add(scope)
         if self._timer is None or scope.when < self._at:
             self._arm(scope.when)
-
-    def remove(self, scope: _Scope) -> None:
-        self._scopes.discard(scope)
+        return scope
 
     def _arm(self, when: float) -> None:
         if self._timer is not None:
@@ -63,23 +88,25 @@ class _Deadlines:
     def _tick(self) -> None:
         now = max(self._loop.time(), self._at)
         self._timer = None
-        for scope in [scope for scope in self._scopes if scope.when <= now]:
-            self._scopes.discard(scope)
+        for scope in [scope for scope in self.scopes if scope.when <= now]:
+            self.scopes.discard(scope)
             scope.expire()
-        if self._scopes:
-            self._arm(min(scope.when for scope in self._scopes))
+        if self.scopes:
+            self._arm(min(scope.when for scope in self.scopes))
 
 
 _BY_LOOP: dict[asyncio.AbstractEventLoop, _Deadlines] = {}
 
 
-def _deadlines_of(loop: asyncio.AbstractEventLoop) -> _Deadlines:
+def scope_of(seconds: float) -> Scope:
+    """Enter a scope of so many seconds in the running task."""
+    loop = asyncio.get_running_loop()
     known = _BY_LOOP.get(loop)
     if known is None:
         for other in [other for other in list(_BY_LOOP) if other.is_closed()]:
             _BY_LOOP.pop(other, None)
         known = _BY_LOOP[loop] = _Deadlines(loop)
-    return known
+    return known.enter(seconds)
 
 
 async def within(seconds: float, work: Awaitable[T]) -> T:
@@ -88,17 +115,41 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
     Raises:
         DeadlineExpired: it did not, and was cancelled. As with `asyncio.timeout`, a cancellation from elsewhere wins.
     """
-    loop = asyncio.get_running_loop()
-    deadlines = _deadlines_of(loop)
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  # coroutines run in tasks
-    scope = _Scope(task, loop.time() + seconds)
-    deadlines.add(scope)
+    scope = scope_of(seconds)
     try:
         return await work
     except asyncio.CancelledError as exc:
-        if scope.expired and task.uncancel() <= scope.cancelling:
+        if scope.expired_by():
             raise DeadlineExpired from exc
         raise
     finally:
-        deadlines.remove(scope)
+        scope.leave()
+
+
+def in_time(seconds: float, work: Callable[[], T], *, daemon: bool = True) -> T:
+    """What `work` gives, as long as it comes within `seconds`.
+
+    It runs in a thread, as nothing interrupts blocking code: late, it goes on to its end there, unheard; the process
+    waits for that unless it is a `daemon`.
+
+    Raises:
+        DeadlineExpired: it is late.
+    """
+    outcome: list[tuple[T | None, BaseException | None]] = []
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            outcome.append((context.run(work), None))
+        except BaseException as exc:  # noqa: BLE001  # raised again in the calling thread
+            outcome.append((None, exc))
+
+    thread = threading.Thread(target=run, name="unified_llm in time", daemon=daemon)
+    thread.start()
+    thread.join(max(0.0, seconds) if seconds < threading.TIMEOUT_MAX else None)
+    if not outcome:
+        raise DeadlineExpired
+    value, failure = outcome[0]
+    if failure is not None:
+        raise failure
+    return value  # type: ignore[return-value]  # what `work` returned, None if it returns that

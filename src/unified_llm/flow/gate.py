@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = ["Gate"]
+
+LOOK_AGAIN = 1.0
+"""Seconds after which those who wait look whether a place was lost: nobody tells them when an event loop is closed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -18,13 +22,17 @@ class _Ticket:
 
 
 class Gate:
-    """Lets `limit` callers in at a time. One gate may be waited on from threads and from several event loops."""
+    """Lets `limit` callers in at a time. One gate may be waited on from threads and from several event loops.
 
-    def __init__(self, limit: int) -> None:
+    `reclaim` is called now and then while somebody waits: it calls `leave` for those who cannot any more.
+    """
+
+    def __init__(self, limit: int, *, reclaim: Callable[[], object] = lambda: None) -> None:
         self.limit = limit
         self._inside = 0
         self._queue: deque[_Ticket] = deque()
-        self._lock = threading.Lock()
+        self._reclaim = reclaim
+        self.lock = threading.Lock()
 
     @property
     def inside(self) -> int:
@@ -33,11 +41,15 @@ class Gate:
 
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody is waiting for it."""
-        with self._lock:
-            if self._inside < self.limit and not self._queue:
-                self._inside += 1
-                return True
-            return False
+        with self.lock:
+            return self.try_enter_locked()
+
+    def try_enter_locked(self) -> bool:
+        """`try_enter` for who holds `lock`."""
+        if self._inside < self.limit and not self._queue:
+            self._inside += 1
+            return True
+        return False
 
     def enter(self, seconds: float | None = None) -> bool:
         """Wait for a place, at most `seconds`; False when none came free."""
@@ -45,13 +57,17 @@ class Gate:
         ticket = self._enter_or_queue(event.set)
         if ticket is None:
             return True
+        until = None if seconds is None else time.monotonic() + seconds
         try:
-            granted = event.wait(seconds)
+            while not event.wait(_next(until)):
+                if until is not None and time.monotonic() >= until:
+                    return not self._give_up(ticket)
+                self._reclaim()
         except BaseException:  # Ctrl-C while it waits: its place must not be lost
             if not self._give_up(ticket):
                 self.leave()
             raise
-        return granted or not self._give_up(ticket)
+        return True
 
     async def enter_async(self, seconds: float | None = None) -> bool:
         """`enter` for an event loop; cancelling the task leaves the queue."""
@@ -64,11 +80,12 @@ class Gate:
         ticket = self._enter_or_queue(wake)
         if ticket is None:
             return True
+        until = None if seconds is None else time.monotonic() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                await future
-        except TimeoutError:
-            return not self._give_up(ticket)
+            while not (await asyncio.wait((future,), timeout=_next(until)))[0]:
+                if until is not None and time.monotonic() >= until:
+                    return not self._give_up(ticket)
+                self._reclaim()
         except asyncio.CancelledError:
             if not self._give_up(ticket):
                 self.leave()
@@ -78,9 +95,8 @@ class Gate:
     def leave(self) -> None:
         """Give the place to the next in the queue."""
         while True:
-            with self._lock:
-                if not self._queue:
-                    self._inside -= 1
+            with self.lock:
+                if self.leave_locked():
                     return
                 ticket = self._queue.popleft()
                 ticket.granted = True
@@ -90,10 +106,16 @@ class Gate:
                 continue
             return
 
+    def leave_locked(self) -> bool:
+        """`leave` for who holds `lock`. False when somebody waits: then call `leave` without it."""
+        if self._queue:
+            return False
+        self._inside -= 1
+        return True
+
     def _enter_or_queue(self, wake: Callable[[], object]) -> _Ticket | None:
-        with self._lock:
-            if self._inside < self.limit and not self._queue:
-                self._inside += 1
+        with self.lock:
+            if self.try_enter_locked():
                 return None
             ticket = _Ticket(wake)
             self._queue.append(ticket)
@@ -101,8 +123,13 @@ class Gate:
 
     def _give_up(self, ticket: _Ticket) -> bool:
         """Leave the queue; False when the place had just been granted (the caller then has it)."""
-        with self._lock:
+        with self.lock:
             if ticket.granted:
                 return False
             self._queue.remove(ticket)
             return True
+
+
+def _next(until: float | None) -> float:
+    """How long to wait before looking again."""
+    return LOOK_AGAIN if until is None else max(0.0, min(LOOK_AGAIN, until - time.monotonic()))

@@ -4,45 +4,55 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from unified_llm.errors import UnifiedLLMError
 
-__all__ = ["hedged"]
+__all__ = ["Won", "hedged"]
 
 T = TypeVar("T")
 
 
-async def hedged(
-    seconds: float, first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[T]]
-) -> tuple[T, bool]:
-    """What `first` gives, or, if nothing came of it after `seconds`, what the faster of the two gives; and whether
-    that was `second`.
+class Won(NamedTuple, Generic[T]):
+    """The answer that counts, whether the second request brought it, and the other's, if it came at the same time."""
+
+    value: T
+    by_second: bool
+    lost: T | None = None
+
+
+async def hedged(seconds: float, first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[T]]) -> Won[T]:
+    """What `first` gives, or, if nothing came of it after `seconds`, what the faster of the two gives.
 
     The slower one is cancelled, which closes its request, before this returns. A failure counts only when there is
-    nobody left to wait for; then it is the first one's. Source of the idea: Dean and Barroso, "The Tail at Scale".
+    nobody left to wait for; then it is the first one's. What stops the second before it is sent is no failure of the
+    call. Source of the idea: Dean and Barroso, "The Tail at Scale".
     """
     tasks = [asyncio.ensure_future(first())]
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds)
         if done:
-            return tasks[0].result(), False
+            return Won(tasks[0].result(), by_second=False)
         tasks.append(asyncio.ensure_future(second()))
-        return await _fastest(tasks)
+        winner = await _fastest(tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    other = tasks[1 - winner]
+    answered = not other.cancelled() and other.exception() is None
+    return Won(tasks[winner].result(), winner == 1, other.result() if answered else None)
 
 
-async def _fastest(tasks: Sequence[asyncio.Future[T]]) -> tuple[T, bool]:
+async def _fastest(tasks: Sequence[asyncio.Future[T]]) -> int:
+    """Which of two tasks answered first; the first one when none did."""
     waiting: set[asyncio.Future[T]] = set(tasks)
     while waiting:
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            failure = task.exception()
-            if failure is None:
-                return task.result(), task is tasks[1]
-            if not isinstance(failure, UnifiedLLMError):
-                raise failure
-    return tasks[0].result(), False
+        _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for position, task in enumerate(tasks):
+            if task.done() and task.exception() is None:
+                return position
+        failure = tasks[0].exception() if tasks[0].done() else None
+        if failure is not None and not isinstance(failure, UnifiedLLMError):
+            raise failure
+    return 0

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import threading
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from unified_llm.costs.budget import grouped
 from unified_llm.costs.prices import PriceTable
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import APITimeoutError, UnifiedLLMError
+from unified_llm.flow.deadlines import DeadlineExpired, in_time
 from unified_llm.preparation import approximate_tokens
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings
@@ -34,6 +37,7 @@ class CallInfo:
         attempt: 0 for the first request to this target.
         state: a place for hooks to keep things between calls to them (spans, times).
         prices: the client's price table, or None.
+        expires: when the deadline of the call is, by the client's clock (`time.monotonic`), or None.
     """
 
     operation: Literal["chat", "stream", "embed"]
@@ -45,6 +49,7 @@ class CallInfo:
     target: str = ""
     request: ChatRequest | EmbedRequest | None = field(default=None, repr=False)
     prices: PriceTable | None = field(default=None, repr=False)
+    expires: float | None = field(default=None, repr=False)
     _prompt: int | None = field(default=None, repr=False)
 
     def prompt_tokens(self) -> int:
@@ -59,6 +64,10 @@ class Hooks(Protocol):
 
     A hook that raises is logged and never breaks the call, except `before_call`, the gate: what it raises stops the
     call before anything is sent.
+
+    A call with a deadline waits for a coroutine until then, and goes on: the coroutine runs to its end by itself, so
+    that nothing it counts is lost; a gate that is late stops the call (`APITimeoutError`). A plain function is waited
+    for in any case, as nothing can interrupt it.
     """
 
     def before_call(self, info: CallInfo) -> Any:
@@ -89,75 +98,119 @@ class Hooks(Protocol):
         """Another target, now in `info`, is asked because of `error`."""
 
 
-class HookList:
-    """Calls every hook that has a method; knows beforehand which methods anybody has."""
+class _Methods(dict[str, tuple[Any, ...]]):
+    """Name of a method to those of the hooks that have it, found once."""
 
-    def __init__(self, hooks: Iterable[object] = ()) -> None:
+    def __init__(self, hooks: Iterable[object]) -> None:
+        super().__init__()
+        self._hooks = grouped(hooks)
+        self.end_always = any(
+            hasattr(hook, "on_end") and not getattr(hook, "ends_in_state", False) for hook in self._hooks
+        )
+
+    def __missing__(self, name: str) -> tuple[Any, ...]:
+        found = tuple(method for hook in self._hooks if (method := getattr(hook, name, None)) is not None)
+        self[name] = found
+        return found
+
+
+class HookList:
+    """Calls every hook that has a method; knows beforehand which methods anybody has.
+
+    A hook whose `on_end` matters only while it has something in `info.state`, under itself, says so with a true
+    `ends_in_state`: most calls have nothing there at their end.
+    """
+
+    def __init__(self, hooks: Iterable[object] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self._hooks = list(hooks)
-        self._by_name: dict[str, list[Any]] = {}
+        self._methods = _Methods(self._hooks)
+        self._clock = clock
+        self._going_on: set[asyncio.Future[Any]] = set()
 
     def add(self, hook: object) -> None:
         """Add a hook object."""
         self._hooks.append(hook)
-        self._by_name.clear()
+        self._methods = _Methods(self._hooks)
 
-    def _named(self, name: str) -> list[Any]:
-        found = self._by_name.get(name)
-        if found is None:
-            found = [method for hook in self._hooks if (method := getattr(hook, name, None)) is not None]
-            self._by_name[name] = found
-        return found
-
-    def call(self, name: str, *args: Any) -> None:
+    def call(self, name: str, info: CallInfo, *args: Any) -> None:
         """Call a hook method of everybody from sync code; coroutines are run to their end."""
-        for method in self._named(name):
+        for method in self._methods[name]:
             try:
-                result = method(*args)
+                result = method(info, *args)
                 if result is not None and inspect.isawaitable(result):
-                    _run(result)
-            except Exception as exc:  # somebody else's code must not break the call
-                if name == "before_call":
-                    raise
-                _log(name, method, exc)
+                    _run(result, self._left(info))
+            except Exception as exc:  # noqa: BLE001  # somebody else's code must not break the call
+                self._tell(name, method, info, exc)
 
-    async def call_async(self, name: str, *args: Any) -> None:
+    async def call_async(self, name: str, info: CallInfo, *args: Any) -> None:
         """`call` from async code."""
-        for method in self._named(name):
+        for method in self._methods[name]:
             try:
-                result = method(*args)
+                result = method(info, *args)
                 if result is not None and inspect.isawaitable(result):
-                    await result
-            except Exception as exc:  # as above
-                if name == "before_call":
-                    raise
-                _log(name, method, exc)
+                    await self._wait(name, result, self._left(info))
+            except Exception as exc:  # noqa: BLE001  # as above
+                self._tell(name, method, info, exc)
+
+    def ends(self, info: CallInfo) -> bool:
+        """Whether somebody wants to hear that the call is over (`on_end`)."""
+        return bool(info.state) or self._methods.end_always
+
+    def _left(self, info: CallInfo) -> float | None:
+        return None if info.expires is None else max(0.0, info.expires - self._clock())
+
+    async def _wait(self, name: str, result: Awaitable[Any], seconds: float | None) -> None:
+        """Wait for a coroutine, at most so long. Raises `DeadlineExpired`; it then goes on, unless it is the gate."""
+        if seconds is None:
+            await result
+            return
+        task = asyncio.ensure_future(result)
+        try:
+            await asyncio.wait((task,), timeout=seconds)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            task.result()
+            return
+        if name == "before_call":
+            task.cancel()
+        self._going_on.add(task)  # the loop itself keeps tasks only weakly
+        task.add_done_callback(self._gone_on)
+        raise DeadlineExpired
+
+    def _gone_on(self, task: asyncio.Future[Any]) -> None:
+        self._going_on.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            logger.error("a hook that went on after its call raised %s", type(failure).__name__)
+
+    def _tell(self, name: str, method: Any, info: CallInfo, exc: Exception) -> None:
+        """Raise what the gate raised; log what others did."""
+        called = getattr(method, "__qualname__", method)
+        if isinstance(exc, DeadlineExpired):
+            if name == "before_call":
+                raise APITimeoutError(
+                    f"the deadline passed while {called} decided whether the call may be made",
+                    hint="raise deadline=, or see why this hook takes so long",
+                ) from exc
+            logger.warning("the hook %s of %s is not done at the deadline: the call goes on without it", name, called)
+        elif name == "before_call":
+            raise exc
+        else:
+            logger.error("the hook %s of %s raised %s", name, called, type(exc).__name__)
 
 
-def _log(name: str, method: Any, exc: Exception) -> None:
-    logger.error("the hook %s of %s raised %s", name, getattr(method, "__qualname__", method), type(exc).__name__)
+def _run(awaitable: Awaitable[Any], seconds: float | None) -> None:
+    """Run a coroutine from sync code, also inside a running loop (a notebook): there, in a thread of its own.
 
-
-def _run(awaitable: Any) -> None:
-    """Run a coroutine from sync code, also inside a running loop (a notebook): there, in a thread of its own."""
+    Raises:
+        DeadlineExpired: it takes longer; it then goes on in its thread.
+    """
 
     async def main() -> None:
         await awaitable
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if seconds is None and asyncio._get_running_loop() is None:
         asyncio.run(main())
-        return
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            asyncio.run(main())
-        except BaseException as exc:  # noqa: BLE001  # raised again in the calling thread
-            failure.append(exc)
-
-    thread = threading.Thread(target=work, name="unified_llm hook")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
+    else:
+        in_time(math.inf if seconds is None else seconds, lambda: asyncio.run(main()), daemon=False)

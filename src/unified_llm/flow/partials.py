@@ -1,4 +1,4 @@
-"""Streams that did not end: what arrived of them, and what it took. Servers bill it, so it must be counted."""
+"""Requests that did not end: what arrived of them, and what it took. Servers bill it, so it must be counted."""
 
 from __future__ import annotations
 
@@ -6,28 +6,47 @@ import asyncio
 from collections.abc import Sequence
 
 from unified_llm.costs.estimates import completed
+from unified_llm.errors import APITimeoutError, StreamInterruptedError
 from unified_llm.flow.hooks import CallInfo
-from unified_llm.responses import ChatResponse, FinishReason
+from unified_llm.responses import ChatResponse, FinishReason, Usage
 from unified_llm.stream import Accumulator, StreamEnd, StreamEvent
 
 __all__ = ["partial_of"]
 
 
-def partial_of(info: CallInfo, events: Sequence[StreamEvent], reason: BaseException) -> ChatResponse | None:
-    """The answer so far of a stream that `reason` stopped, with its usage, estimated where the server had not told it.
+_STOPPED = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
 
-    None when it had ended, or had not begun: whether a server bills what it never answered, nobody can tell.
+_BEFORE_SENDING = ("(connect timeout)", "(pool timeout)")  # how drivers end the message of a request that never left
+
+
+def partial_of(info: CallInfo, events: Sequence[StreamEvent], reason: BaseException) -> ChatResponse | None:
+    """The answer so far of a request that `reason` stopped, with its usage, estimated where the server had not told it.
+
+    Of one that had not begun to answer, the prompt was read, and is counted by its estimate: how many tokens had been
+    generated, nobody told, so that they and the cost are None. None for a request that had ended, was refused, or
+    never left: it is not billed.
     """
-    if not events or isinstance(events[-1], StreamEnd) or all(event.type == "progress" for event in events):
+    if events and isinstance(events[-1], StreamEnd):
         return None
+    finish = FinishReason.CANCELLED if isinstance(reason, _STOPPED) else FinishReason.ERROR
+    if all(event.type == "progress" for event in events):
+        if not _was_read(reason):
+            return None
+        usage = Usage(info.prompt_tokens())
+        return ChatResponse(provider=info.provider, model=info.model, finish_reason=finish, usage=usage)
     told = Accumulator()
     for event in events:
         told.add(event)
-    left = isinstance(reason, (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt))
-    response = told.response(
-        provider=info.provider,
-        model=told.start.model or info.model,
-        finish_reason=FinishReason.CANCELLED if left else FinishReason.ERROR,
-    )
+    response = told.response(provider=info.provider, model=told.start.model or info.model, finish_reason=finish)
     response._d.usage = completed(told.usage, info, response, cut=told.finish.reason is None)
     return response
+
+
+def _was_read(reason: BaseException) -> bool:
+    """Whether the server had most likely read the prompt of a request that `reason` ended before it was answered.
+
+    A connection that is reset without an answer says nothing of that; servers that are down do it.
+    """
+    if isinstance(reason, APITimeoutError):
+        return reason.status in (None, 200) and not reason.message.endswith(_BEFORE_SENDING)
+    return isinstance(reason, (*_STOPPED, StreamInterruptedError))

@@ -20,8 +20,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from unified_llm.errors import APITimeoutError, StreamInterruptedError, UnifiedLLMError, first_token_late
 from unified_llm.flow.admission import Admission
-from unified_llm.flow.deadlines import DeadlineExpired, within
+from unified_llm.flow.deadlines import DeadlineExpired, in_time, late, scope_of, within
 from unified_llm.flow.hooks import CallInfo, HookList
+from unified_llm.flow.open_streams import OpenStreams
 from unified_llm.policy import (
     BreakerSettings,
     CircuitBreaker,
@@ -83,19 +84,45 @@ class Flow:
         sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = settings or FlowSettings()
-        self.hooks = HookList(hooks)
+        self.hooks = HookList(hooks, clock=clock)
         self.budget = RetryBudget()
         self.clock = clock
         self._sleep = sleep
         self._sleep_async = sleep_async
-        self._breakers: dict[Target, CircuitBreaker] = {}
-        self.admission = Admission(self.settings.limits, clock=clock, sleep=sleep, sleep_async=sleep_async)
+        self._breakers = None if self.settings.breaker is None else _Breakers(self.settings.breaker)
+        self.open_streams = OpenStreams()
+        self.admission = Admission(
+            self.settings.limits,
+            clock=clock,
+            sleep=sleep,
+            sleep_async=sleep_async,
+            reclaim=self.open_streams.reclaim,
+        )
+
+    def expiry(self, started: float, deadline: float | None) -> float | None:
+        """When the call that began at `started` must have ended, by the clock; `deadline` is its own, or None."""
+        seconds = self.settings.retry.deadline if deadline is None else deadline
+        return None if seconds is None else started + seconds
+
+    def in_time(self, expires: float | None, work: Callable[[], T]) -> T:
+        """What blocking `work` gives, if it comes before the deadline. Raises `APITimeoutError`."""
+        if expires is None:
+            return work()
+        seconds = expires - self.clock()
+        try:
+            return in_time(seconds, work)
+        except DeadlineExpired as exc:
+            raise late(seconds) from exc
+
+    async def in_time_async(self, expires: float | None, work: Awaitable[T]) -> T:
+        """`in_time` for an event loop."""
+        return await _within(None if expires is None else max(0.0, expires - self.clock()), work)
 
     # -- the loops: the same steps, for a value and for a stream, sync and async ------------------------------------
 
     def run(self, targets: Sequence[Target], info: CallInfo, ask: Callable[[Send], T], **retry: Any) -> Answered[T]:
         """Ask the targets until one answers; the answer, and what failed before it."""
-        steps = self._steps(targets, **retry)
+        steps = self._steps(targets, info, **retry)
         outcome: Outcome | None = None
         while True:
             try:
@@ -120,7 +147,7 @@ class Flow:
         self, targets: Sequence[Target], info: CallInfo, ask: Callable[[Send], Iterator[StreamEvent]], **retry: Any
     ) -> Iterator[StreamEvent]:
         """`run` for a stream: events as they come; a failure before the first delta asks the next target."""
-        steps = self._steps(targets, **retry)
+        steps = self._steps(targets, info, **retry)
         outcome: Outcome | None = None
         while True:
             try:
@@ -154,7 +181,7 @@ class Flow:
         self, targets: Sequence[Target], info: CallInfo, ask: Callable[[Send], Awaitable[T]], **retry: Any
     ) -> Answered[T]:
         """`run` for an event loop. A deadline also interrupts a request that is under way."""
-        steps = self._steps(targets, **retry)
+        steps = self._steps(targets, info, **retry)
         outcome: Outcome | None = None
         while True:
             try:
@@ -166,14 +193,21 @@ class Flow:
                 outcome = None
                 continue
             await self._announce_async(info, step, outcome, targets)
+            scope = None if step.seconds_left is None else scope_of(step.seconds_left)
             try:
-                outcome = Outcome(await _within(step.seconds_left, ask(step)))
+                outcome = Outcome(await ask(step))
             except UnifiedLLMError as exc:
-                await self.hooks.call_async("on_error", info, exc)
                 outcome = Outcome(error=exc)
             except BaseException as exc:
-                await self.hooks.call_async("on_error", info, exc)
-                raise
+                if not isinstance(exc, asyncio.CancelledError) or scope is None or not scope.expired_by():
+                    await self.hooks.call_async("on_error", info, exc)
+                    raise
+                outcome = Outcome(error=_caused(late(step.seconds_left or 0.0), exc))
+            finally:
+                if scope is not None:
+                    scope.leave()
+            if outcome.error is not None:
+                await self.hooks.call_async("on_error", info, outcome.error)
 
     async def stream_async(
         self,
@@ -184,7 +218,7 @@ class Flow:
         **retry: Any,
     ) -> AsyncGenerator[StreamEvent, None]:
         """`stream` for an event loop."""
-        steps = self._steps(targets, **retry)
+        steps = self._steps(targets, info, **retry)
         outcome: Outcome | None = None
         while True:
             try:
@@ -236,7 +270,11 @@ class Flow:
         await self.hooks.call_async("on_request", info)
 
     def _steps(
-        self, targets: Sequence[Target], max_retries: int | None = None, deadline: float | None = None
+        self,
+        targets: Sequence[Target],
+        info: CallInfo,
+        max_retries: int | None = None,
+        deadline: float | None = None,
     ) -> Generator[Step, Outcome | None, Any]:
         retry = self.settings.retry
         if max_retries is not None or deadline is not None:
@@ -251,22 +289,15 @@ class Flow:
             budget=self.budget,
             clock=self.clock,
             random=random.random,
-            breakers=self._breakers_of(targets),
+            breakers=self._breakers,
             after_delivery=self.settings.fallback_after_delivery,
+            started=None if info.expires is None or retry.deadline is None else info.expires - retry.deadline,
         )
-
-    def _breakers_of(self, targets: Sequence[Target]) -> Mapping[Target, CircuitBreaker] | None:
-        if self.settings.breaker is None:
-            return None
-        for target in targets:
-            if target not in self._breakers:  # one model of a provider may be down while the others are well
-                self._breakers.setdefault(target, CircuitBreaker(self.settings.breaker))
-        return self._breakers
 
     def _in_time(self, step: Send) -> None:
         """A sync stream cannot be interrupted from outside: the deadline is looked at after each event."""
         if step.expires is not None and self.clock() > step.expires:
-            raise _late(step.seconds_left or 0.0)
+            raise late(step.seconds_left or 0.0)
 
 
 def _retarget(info: CallInfo, step: Send) -> bool:
@@ -289,10 +320,22 @@ def _ended(response: ChatResponse, attempts: tuple[Attempt, ...]) -> StreamEnd:
     return StreamEnd(response.with_details(attempts=attempts) if attempts else response)
 
 
-def _late(seconds: float) -> APITimeoutError:
-    return APITimeoutError(
-        f"the deadline passed: {seconds:.1f} s were left for this request", hint="raise deadline=, or add fallbacks"
-    )
+def _caused(error: UnifiedLLMError, cause: BaseException) -> UnifiedLLMError:
+    error.__cause__ = cause
+    return error
+
+
+class _Breakers(dict[Target, CircuitBreaker]):
+    """The breaker of each target, made when it is first asked for: one model of a provider may be down while the
+    others are well."""
+
+    def __init__(self, settings: BreakerSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def get(self, target: Target, _: Any = None) -> CircuitBreaker:
+        found = super().get(target)
+        return self.setdefault(target, CircuitBreaker(self._settings)) if found is None else found
 
 
 async def _each_within(
@@ -335,4 +378,4 @@ async def _within(seconds: float | None, work: Awaitable[T]) -> T:
     try:
         return await within(seconds, work)
     except DeadlineExpired as exc:
-        raise _late(seconds) from exc
+        raise late(seconds) from exc

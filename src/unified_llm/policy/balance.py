@@ -62,9 +62,14 @@ class Member:
 class Load:
     """What is known of a target: calls in flight, and the smoothed seconds to an answer, measured at `measured`."""
 
-    in_flight: int = 0
+    begun: list[None] = field(default_factory=list)  # one for each call in flight: to append and pop needs no lock
     seconds: float | None = None
     measured: float = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that are under way."""
+        return len(self.begun)
 
     def note(self, seconds: float, now: float) -> None:
         """Take one measurement into account."""
@@ -90,27 +95,30 @@ def ordered(
     """
     if strategy == "order":
         return tuple(m.target for m in members)
-    drawn = sorted(members, key=lambda m: random() ** (1 / m.weight) if m.weight else -1.0, reverse=True)
-    rank: Callable[[Member], float]
-    if strategy == "least_busy":
-        rank = lambda m: _load(loads, m).in_flight / (m.weight or 1.0)  # noqa: E731  # one of three
-    elif strategy == "latency":
-        rank = lambda m: _seconds(_load(loads, m), now)  # noqa: E731
-    elif strategy == "cost":
-        rank = lambda m: _or_last(cost(m.target))  # noqa: E731
-    else:
-        rank = lambda _: 0.0  # noqa: E731
-    return tuple(m.target for m in sorted(drawn, key=lambda m: (m.weight == 0, rank(m))))
+    ranked = []
+    for position, member in enumerate(members):
+        weight = member.weight
+        draw = random() ** (1 / weight) if weight else -1.0
+        if strategy == "least_busy":
+            rank = len(loads.get(member.target.key, _UNKNOWN).begun) / (weight or 1.0)
+        elif strategy == "latency":
+            rank = _seconds(loads.get(member.target.key, _UNKNOWN), now)
+        elif strategy == "cost":
+            rank = _or_last(cost(member.target))
+        else:
+            rank = 0.0
+        ranked.append((weight == 0, rank, -draw, position))
+    ranked.sort()
+    return tuple([members[place[3]].target for place in ranked])
 
 
-def _load(loads: Mapping[str, Load], member: Member) -> Load:
-    return loads.get(member.target.key) or Load()
+_UNKNOWN = Load()
 
 
 def _seconds(load: Load, now: float) -> float:
     """Unmeasured (or long ago) comes first, so that every deployment is measured; one trial at a time."""
     if load.seconds is None or not 0 <= now - load.measured <= FORGET:
-        return -1.0 if load.in_flight == 0 else PENALTY
+        return PENALTY if load.begun else -1.0
     return load.seconds
 
 
@@ -120,6 +128,8 @@ def _or_last(cost: float | None) -> float:
 
 class Balancer:
     """Orders the targets of each name, and watches the calls to learn about them: a hook. Thread-safe."""
+
+    ends_in_state = True  # see `HookList`
 
     def __init__(
         self,
@@ -136,44 +146,56 @@ class Balancer:
         self.pools = pools
         self._cost, self._clock, self._random = cost, clock, random
         self._loads = {m.target.key: Load() for pool in pools.values() for m in pool}
+        self._times = strategy == "latency"
+        self._watches = self._times or strategy == "least_busy"
         self._lock = threading.Lock()
 
     def targets(self, name: str) -> tuple[Target, ...]:
         """The targets of a call to `name`, the one to ask first first."""
         return ordered(
-            self.strategy, self.pools[name], self._loads, now=self._clock(), random=self._random, cost=self._cost
+            self.strategy,
+            self.pools[name],
+            self._loads,
+            now=self._clock() if self._times else 0.0,
+            random=self._random,
+            cost=self._cost,
         )
 
     def on_request(self, info: Any) -> None:
         """A request begins (the client calls this)."""
-        load = self._loads.get(info.target)
+        load = self._loads.get(info.target) if self._watches else None
         if load is not None:
-            with self._lock:
-                load.in_flight += 1
-            info.state[self] = (load, self._clock())
+            load.begun.append(None)
+            info.state[self] = load, self._clock() if self._times else 0.0
 
     def on_error(self, info: Any, error: BaseException) -> None:
         """A request failed (the client calls this). Only what is the target's fault counts against it."""
-        fault = isinstance(error, UnifiedLLMError) and is_the_targets_fault(error)
-        self._ended(info, PENALTY if fault else None)
+        load, _ = info.state.pop(self, _NOTHING)
+        if load is not None:
+            load.begun.pop()
+            if isinstance(error, UnifiedLLMError) and is_the_targets_fault(error):
+                self._note(load, PENALTY)
 
     def on_response(self, info: Any, response: Any) -> None:
         """A request was answered (the client calls this). For a stream the time to its first token counts."""
-        if self in info.state:
-            elapsed = self._clock() - info.state[self][1]
+        load, began = info.state.pop(self, _NOTHING)
+        if load is None:
+            return
+        load.begun.pop()
+        if self._times and not getattr(response, "cached", False):  # that says nothing of the target
             first = getattr(response, "time_to_first_token", None) if info.operation == "stream" else None
-            cached = getattr(response, "cached", False)  # that says nothing of the target
-            self._ended(info, None if cached else elapsed if first is None else first)
+            self._note(load, self._clock() - began if first is None else first)
 
     def on_end(self, info: Any) -> None:
         """A call is over (the client calls this)."""
-        self._ended(info, None)
+        load, _ = info.state.pop(self, _NOTHING)
+        if load is not None:
+            load.begun.pop()
 
-    def _ended(self, info: Any, seconds: float | None) -> None:
-        load, _ = info.state.pop(self, (None, 0.0))
-        if load is None:
-            return
-        with self._lock:
-            load.in_flight -= 1
-            if seconds is not None:
+    def _note(self, load: Load, seconds: float) -> None:
+        if self._times:
+            with self._lock:
                 load.note(seconds, self._clock())
+
+
+_NOTHING: tuple[None, float] = (None, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from unified_llm.policy.numbers import check_number
@@ -22,12 +23,14 @@ class BreakerSettings:
 
 
 class CircuitBreaker:
-    """The state of one target. `now` is any clock in seconds; one that goes backwards only shortens the pause."""
+    """The state of one target. Thread-safe. `now` is any clock in seconds; one that goes backwards only shortens the
+    pause."""
 
-    __slots__ = ("_failures", "_opened", "_probing", "settings")
+    __slots__ = ("_failures", "_lock", "_opened", "_probing", "settings")
 
     def __init__(self, settings: BreakerSettings | None = None) -> None:
         self.settings = settings or BreakerSettings()
+        self._lock = threading.Lock()
         self._failures = 0
         self._opened: float | None = None
         self._probing: float | None = None
@@ -41,24 +44,31 @@ class CircuitBreaker:
 
     def allows(self, now: float) -> bool:
         """Whether a call may be made now. In the half-open state, only one may."""
-        if self._opened is None:
+        if self._opened is None:  # nearly always, and one look needs no lock
             return True
-        since = min(self._opened, now)  # the clock went backwards: start counting again
-        self._opened = since
-        if now - since < self.settings.seconds:
-            return False
-        # A probe whose caller vanished (cancelled task) must not keep the breaker open for ever.
-        if self._probing is not None and 0 <= now - self._probing < self.settings.seconds:
-            return False
-        self._probing = now
-        return True
+        with self._lock:
+            if self._opened is None:
+                return True
+            since = min(self._opened, now)  # the clock went backwards: start counting again
+            self._opened = since
+            if now - since < self.settings.seconds:
+                return False
+            # A probe whose caller vanished (cancelled task) must not keep the breaker open for ever.
+            if self._probing is not None and 0 <= now - self._probing < self.settings.seconds:
+                return False
+            self._probing = now
+            return True
 
     def succeeded(self) -> None:
         """Note a success: the target is well."""
-        self._failures, self._opened, self._probing = 0, None, None
+        if self._failures == 0 and self._opened is None:
+            return
+        with self._lock:
+            self._failures, self._opened, self._probing = 0, None, None
 
     def failed(self, now: float) -> None:
         """Note a failure that is the target's fault."""
-        self._failures += 1
-        if self._probing is not None or self._failures >= self.settings.failures:
-            self._opened, self._probing = now, None
+        with self._lock:
+            self._failures += 1
+            if self._probing is not None or self._failures >= self.settings.failures:
+                self._opened, self._probing = now, None

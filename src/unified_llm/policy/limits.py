@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from unified_llm.policy.numbers import check_number
@@ -35,26 +36,32 @@ class TokenBucket:
     A call may take more than the bucket holds (a long prompt): it then waits until the debt is paid.
     """
 
-    __slots__ = ("_level", "_updated", "burst", "rate")
+    __slots__ = ("_burst_seconds", "_due", "_each", "_seen", "burst", "rate")
+
+    # Kept is not the level but when the bucket will be full again, from which it follows: one number to move (the
+    # "generic cell rate algorithm" of ATM networks, ITU-T I.371).
 
     def __init__(self, per_minute: float, *, burst: float | None = None) -> None:
         self.rate = per_minute / 60.0
         self.burst = max(1.0, per_minute / 6.0 if burst is None else burst)
-        self._level = self.burst
-        self._updated: float | None = None
+        self._each = 60.0 / per_minute
+        self._burst_seconds = self.burst * self._each
+        self._due = self._seen = -math.inf
 
     def reserve(self, amount: float, now: float) -> float:
         """Take `amount`; return the seconds to wait before using it (0 when it is there)."""
-        self._refill(now)
-        self._level -= amount
-        needed = max(0.0, -self._level if amount <= self.burst else self.burst - amount - self._level)
-        return needed / self.rate
+        due = self._due
+        if now < self._seen:  # a clock that goes backwards refills nothing
+            due -= self._seen - now
+        self._seen = now
+        if due < now:  # noqa: PLR1730  # for each call, twice: a comparison is cheaper than max()
+            due = now
+        self._due = after = due + amount * self._each
+        wait = after - now - self._burst_seconds
+        if wait <= 0.0:
+            return 0.0
+        return wait if amount <= self.burst else due - now
 
     def adjust(self, amount: float) -> None:
         """Correct an estimate: positive takes more, negative gives back."""
-        self._level = min(self.burst, self._level - amount)
-
-    def _refill(self, now: float) -> None:
-        if self._updated is not None and now > self._updated:  # a clock that goes backwards refills nothing
-            self._level = min(self.burst, self._level + (now - self._updated) * self.rate)
-        self._updated = now
+        self._due += amount * self._each

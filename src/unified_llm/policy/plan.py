@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from unified_llm.errors import (
     AuthenticationError,
@@ -24,8 +24,7 @@ from unified_llm.responses import Attempt
 __all__ = ["Outcome", "Send", "Step", "Target", "Wait", "is_the_targets_fault", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One place a call can go: the provider's instance by `key`, and the model there (None: its default)."""
 
     key: str
@@ -82,8 +81,12 @@ class _Run:
     attempts: list[Attempt] = field(default_factory=list)
 
     def send(self, target: Target, tries: int) -> Send:
-        left = self.left()
-        return Send(target, tries) if left is None else Send(target, tries, left, self.clock() + left)
+        deadline = self.retry.deadline
+        if deadline is None:
+            return Send(target, tries)
+        now = self.clock()
+        left = deadline - max(0.0, now - self.started)
+        return Send(target, tries, left, now + left)
 
     def left(self) -> float | None:
         if self.retry.deadline is None:
@@ -101,20 +104,22 @@ def plan(
     random: Callable[[], float],
     breakers: Mapping[Target, CircuitBreaker] | None = None,
     after_delivery: bool = False,
+    started: float | None = None,
 ) -> Generator[Step, Outcome | None, tuple[Any, tuple[Attempt, ...]]]:
     """Ask the targets in order until one answers.
 
     Yields `Send` and `Wait`; expects an `Outcome` after each `Send`. Returns the value and the failed attempts
-    before it. `after_delivery` allows another target to start over after part of an answer was delivered.
+    before it. `after_delivery` allows another target to start over after part of an answer was delivered. `started`
+    is the clock's time from which the deadline counts, if not from the first step.
 
     Raises:
         UnifiedLLMError: the last error, with all of them in its `attempts`.
     """
-    run = _Run(retry, budget, clock, random, clock())
+    run = _Run(retry, budget, clock, random, clock() if started is None else started)
     failure: UnifiedLLMError | None = None
     for target in targets:
-        breaker = (breakers or {}).get(target)
-        if breaker is not None and not breaker.allows(clock()):
+        breaker = None if breakers is None else breakers.get(target)
+        if breaker is not None and breaker.state != "closed" and not breaker.allows(clock()):
             skipped = OverloadedError(
                 f"{target.name} failed too often and is left alone for now",
                 provider=target.provider,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,15 +45,16 @@ class RetryBudget:
     """Keeps retries from multiplying the load on a server that is down, for all users of a client together.
 
     Every success earns `earn` retries, up to `most`; every retry spends one. With nothing left, calls fail at once.
-    Source of the shape: gRPC retry throttling (proposal A6).
+    Source of the shape: gRPC retry throttling (proposal A6). Thread-safe.
     """
 
-    __slots__ = ("_left", "earn", "most")
+    __slots__ = ("_left", "_lock", "earn", "most")
 
     def __init__(self, most: float = 20.0, earn: float = 0.2) -> None:
         self.most = most
         self.earn = earn
         self._left = most
+        self._lock = threading.Lock()
 
     @property
     def left(self) -> float:
@@ -61,14 +63,18 @@ class RetryBudget:
 
     def spend(self) -> bool:
         """Take one retry; False when there is none."""
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+        with self._lock:
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
 
     def succeeded(self) -> None:
         """Note a success."""
-        self._left = min(self.most, self._left + self.earn)
+        if self._left >= self.most:  # nearly always, and one look needs no lock
+            return
+        with self._lock:
+            self._left = min(self.most, self._left + self.earn)
 
 
 def pause_before(
