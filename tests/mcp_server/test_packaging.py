@@ -126,7 +126,7 @@ def test_the_bundles_manifest_follows_its_schema_and_this_version() -> None:
     assert [tool["name"] for tool in manifest["tools"]] == list(TOOL_NAMES)
     assert (MEMBER / "mcpb" / manifest["server"]["entry_point"]).is_file()
     bundle = tomllib.loads((MEMBER / "mcpb" / "pyproject.toml").read_text(encoding="utf-8"))
-    assert bundle["project"]["dependencies"] == [f"unified-llm-mcp[claude]=={__version__}"]
+    assert bundle["project"]["dependencies"] == [f"unified-llm-mcp=={__version__}"]
 
 
 def test_every_value_the_bundle_passes_on_is_asked_for_and_keys_are_secret() -> None:
@@ -148,6 +148,15 @@ def test_the_snippets_of_the_readme_are_entries_clients_take(snippet: str) -> No
     assert server.get("type", "stdio") == "stdio"
     asked = re.findall(r"\$\{input:(\w+)\}", snippet)
     assert asked == [one["id"] for one in config.get("inputs", [])]
+
+
+def test_what_uvx_installs_reaches_the_models_the_readme_names() -> None:
+    # The snippets say `uvx unified-llm-mcp`, which installs the dependencies and no extra.
+    project = tomllib.loads((MEMBER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core = next(text for text in project["dependencies"] if text.startswith("unified-llm["))
+    extras = set(core.partition("[")[2].partition("]")[0].split(","))
+    assert {"claude", "lmstudio"} <= extras
+    assert "[local]" in README  # what it does not install, and how to have it
 
 
 def test_there_is_a_snippet_for_each_kind_of_client() -> None:
