@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from testkit.mcp_raw import RawServer, raw_server
+from testkit.mcp_raw import SERVER, RawServer, raw_server
 from testkit.wire_server import HANG, WireServer, json_reply, sse
 from unified_llm_mcp import build_server
 from unified_llm_mcp.process import run_until_signal
@@ -108,6 +109,34 @@ async def test_the_end_of_input_closes_upstream_requests_and_ends_the_process() 
             await server.end_input()
             assert await request.wait_gone_async(1.0)
             assert await server.exit_code(2) == 0
+
+
+def test_what_a_file_asks_for_is_answered_before_its_end_ends_the_process(tmp_path: Path) -> None:
+    """The shortest way to try a server by hand: `unified-llm-mcp < questions`."""
+    info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    asked = [("initialize", info), ("tools/list", {}), ("prompts/list", {}), ("ping", {})]
+    questions = tmp_path / "questions"
+    questions.write_text("\n".join(
+        json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        for number, (method, params) in enumerate(asked)
+    ))  # fmt: skip
+    with questions.open() as given:
+        done = subprocess.run(SERVER, stdin=given, capture_output=True, timeout=20, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(answer["id"] for answer in answers if "result" in answer) == [0, 1, 2, 3], answers
+
+
+async def test_a_client_that_closes_its_reading_end_ends_the_process_and_upstream_requests() -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, env=backend_environment(backend)) as server:
+            await server.initialize()
+            await server.start_call("chat", prompt="x")
+            (request,) = await backend.wait_requests_async(1)
+            await server.close_output()
+            await server.write(b'{"jsonrpc":"2.0","id":9,"method":"ping"}\n')
+            assert await request.wait_gone_async(1.0)
+            assert await server.exit_code(2) == 0
+            assert "closed our standard output" in await stderr_of(server)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from mcp import types
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.shared.message import SessionMessage
 
 from unified_llm.errors import ConfigurationError
 from unified_llm_mcp.failures import ToolCallError
@@ -54,6 +55,8 @@ __all__ = [
     "MCPError",
     "ToolSpec",
     "background_of_call",
+    "line_of_message",
+    "message_of_line",
     "protocol_error",
 ]
 
@@ -87,6 +90,24 @@ def protocol_error(message: str, data: Any = None, *, code: int = INVALID_PARAMS
     make: Any = MCPError
     error: Exception = make(types.ErrorData(code=code, message=message, data=data))
     return error
+
+
+def message_of_line(line: str) -> SessionMessage | Exception:
+    """A message as the SDK's session takes it from a transport: an exception when the line is none."""
+    try:
+        if SDK_2:
+            return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+        make: Any = types.JSONRPCMessage
+        return SessionMessage(make.model_validate_json(line))
+    except ValueError as error:
+        return error
+
+
+def line_of_message(message: SessionMessage) -> str:
+    """The line of a message that the SDK's session sends, newline included."""
+    # As each SDK's own transports do: 1.x fills in what was not set, and means by null "left out".
+    left_out: dict[str, Any] = {"exclude_unset": True} if SDK_2 else {"exclude_none": True}
+    return message.message.model_dump_json(by_alias=True, **left_out) + "\n"
 
 
 class Call:
@@ -332,7 +353,10 @@ class CatalogueServer(MCPServer[Any]):
         """Run a tool. Raises the protocol error -32602 when there is none of that name."""
         spec = self._tools.get(name)
         if spec is not None:
-            return types.CallToolResult.model_validate(await spec.handler(arguments, self.call))
+            result = await spec.handler(arguments, self.call)
+            if context is not None:  # SDK 2.x serving a request: it checks dictionaries against the request's protocol
+                return {"resultType": "complete", **result}
+            return types.CallToolResult.model_validate(result)
         self._require_tool(name)
         return await (super().call_tool(name, arguments, context) if SDK_2 else super().call_tool(name, arguments))
 

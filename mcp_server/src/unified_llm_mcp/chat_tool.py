@@ -73,8 +73,9 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
             # Only now: a failed or cancelled call leaves the conversation as it was.
             conversation.messages += (*added, response.message)
             conversation.system = system
-        state.limits.record(response.cost)
-        state.usage.add(subject, "chats", response.usage, response.cost)
+        cost = response.cost
+        state.limits.record(cost)
+        state.usage.add(subject, "chats", response.usage, cost)
         return response
 
     return ChatRun(
@@ -209,11 +210,11 @@ def _complete(state: ServerState, started: ChatRun, response: ChatResponse) -> d
 
 def usage_of(response: ChatResponse) -> dict[str, Any]:
     """Tokens and cost, as far as known."""
-    usage = response.usage
+    usage, cost = response.usage, response.cost
     return compact(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cache_read_tokens,
-        cost_usd=response.cost,
-        cost_known=response.cost is not None,
+        cost_usd=cost,
+        cost_known=cost is not None,
     )

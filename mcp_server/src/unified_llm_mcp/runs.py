@@ -22,10 +22,18 @@ class Run(Generic[R]):
         self.started = time.monotonic()
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._work(produce))
-        self._task.add_done_callback(lambda _: self._changed.set())
+        self._task.add_done_callback(self._ended)
 
     async def _work(self, produce: Callable[[Run[R]], Awaitable[R]]) -> R:
-        return await produce(self)
+        try:
+            return await produce(self)
+        finally:
+            self._changed.set()  # not only in `_ended`: who waits then wakes up in the same round of the event loop
+
+    def _ended(self, task: asyncio.Task[R]) -> None:
+        self._changed.set()  # also when it was cancelled before it began
+        if not task.cancelled():
+            task.exception()  # seen: a run nobody asks about any more must not be reported as forgotten by asyncio
 
     @property
     def done(self) -> bool:
@@ -85,7 +93,6 @@ class Runs:
         run: Run[R] = Run(produce)
         self._alive.add(run)  # type: ignore[arg-type]  # the set only cancels and awaits
         run._task.add_done_callback(lambda _: self._alive.discard(run))
-        run._task.add_done_callback(_retrieve)
         return run
 
     async def aclose(self) -> None:
@@ -95,9 +102,3 @@ class Runs:
             run.cancel()
         if alive:
             await asyncio.wait([run._task for run in alive])
-
-
-def _retrieve(task: asyncio.Task[R]) -> None:
-    """Mark the exception as seen: a run nobody asks about any more must not be reported as forgotten by asyncio."""
-    if not task.cancelled():
-        task.exception()

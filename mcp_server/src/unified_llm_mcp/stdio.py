@@ -2,27 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
-from unified_llm_mcp.server import ModelServer
-from unified_llm_mcp.wire import LineReader, LineWriter, Wire
+import anyio
+
+from unified_llm_mcp._sdk import line_of_message, message_of_line
+from unified_llm_mcp.lines import LineReader, LineWriter
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from unified_llm_mcp.server import ModelServer
+    from unified_llm_mcp.wire import Wire
 
 __all__ = ["serve_stdio"]
+
+logger = logging.getLogger("unified_llm_mcp")
+
+LAST_WORDS = 2.0
+"""Seconds that a client which reads no more gets for what is still to be written to it at the end."""
 
 
 async def serve_stdio(server: ModelServer, wire: Wire) -> None:
     """Serve until the client closes its side; calls in flight are then cancelled."""
-    from mcp.server.stdio import stdio_server
-
-    reader: Any = _until_end(LineReader(wire.read_fd), server)
-    writer: Any = LineWriter(wire.write_fd)
-    async with stdio_server(reader, writer) as (incoming, outgoing):
+    reader, writer = LineReader(wire.read_fd), LineWriter(wire.write_fd)
+    # SDKs before 1.30 would wait for running calls: they are stopped before the SDK hears of the end.
+    incoming, outgoing = _Incoming(reader, server.aclose), _Outgoing(writer, reader.close)
+    try:
         await server.low_level.run(incoming, outgoing, server.low_level.create_initialization_options())
+    finally:
+        reader.close()
+        await _flushed(writer)
 
 
-async def _until_end(lines: LineReader, server: ModelServer) -> AsyncIterator[str]:
-    """The lines; at their end running calls are stopped, because SDKs before 1.30 would wait for them."""
-    async for line in lines:
-        yield line
-    await server.aclose()
+async def _flushed(writer: LineWriter) -> None:
+    try:
+        async with asyncio.timeout(LAST_WORDS):
+            await writer.flush()
+    except TimeoutError:
+        logger.warning("the client did not read its last messages within %g s", LAST_WORDS)
+    except OSError:
+        pass  # it has gone away, as was logged
+
+
+class _Stream:
+    """What both streams that the SDK's session is given have in common.
+
+    Closing them does nothing. SDKs of the 1.x line close both at the end of input and only then cancel what runs: an
+    answer that is ready by then is still sent, instead of failing the session.
+    """
+
+    async def aclose(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+
+class _Incoming(_Stream):
+    """What the client sends: messages, and an exception for each line that is none."""
+
+    def __init__(self, lines: LineReader, at_end: Callable[[], Awaitable[None]]) -> None:
+        self._lines = lines
+        self._at_end = at_end
+
+    async def receive(self) -> Any:
+        line = await self._lines.next()
+        if line is None:
+            await self._at_end()
+            raise anyio.EndOfStream
+        return message_of_line(line)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+
+class _Outgoing(_Stream):
+    """What the client is sent, written before `send` returns. It never fails: a client that has gone ends the input."""
+
+    def __init__(self, lines: LineWriter, client_gone: Callable[[], None]) -> None:
+        self._lines = lines
+        self._client_gone = client_gone
+
+    async def send(self, message: Any) -> None:
+        try:
+            await self._lines.write(line_of_message(message))
+        except OSError as error:
+            logger.warning("the client has closed our standard output: %s", error)
+            self._client_gone()  # whom nobody hears has nothing left to do

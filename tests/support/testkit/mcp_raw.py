@@ -65,6 +65,12 @@ class RawServer:
         self.process.stdin.write(data)
         await self.process.stdin.drain()
 
+    async def close_output(self) -> None:
+        """Hear no more, as a client that has gone without a word."""
+        transport: Any = self.process._transport  # type: ignore[attr-defined]
+        transport.get_pipe_transport(1).close()
+        await self._reader  # it ends when the pipe is closed indeed
+
     async def notify(self, method: str, **params: Any) -> None:
         """Send a notification."""
         await self.write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}).encode() + b"\n")
