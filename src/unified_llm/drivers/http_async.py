@@ -1,15 +1,13 @@
-"""HTTP for event loops: httpcore connections on plain asyncio, one pool per running loop.
+"""HTTP for event loops: connections on plain asyncio, one pool per running loop (`async_pool`).
 
-Calls in flight do not slow each other down: a call takes the connection used last, or makes one. The pools of loops
-that ended are closed with them, so that programs that call ``asyncio.run`` again and again leave nothing behind.
+The pools of loops that ended are closed with them, so that programs that call ``asyncio.run`` again and again leave
+nothing behind.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from types import TracebackType
 from typing import Self, cast
@@ -17,15 +15,14 @@ from typing import Self, cast
 import httpcore
 
 from unified_llm.drivers import failures
-from unified_llm.drivers.async_line import AsyncLine
-from unified_llm.drivers.asyncio_backend import AsyncioBackend
+from unified_llm.drivers.async_pool import Connection, Pool, close_pool
 from unified_llm.drivers.decoding import BodyDecoder, DecodingError, body_decoder
 from unified_llm.drivers.exchange import Exchange, H11Exchange
 from unified_llm.drivers.headers import RawHeaders
-from unified_llm.drivers.http11 import AsyncReply, DirectAsyncReply, connect_async
+from unified_llm.drivers.http11 import AsyncReply, DirectAsyncReply
 from unified_llm.drivers.http_sync import MAX_ERROR_BODY, SURPLUS, reply_headers
 from unified_llm.drivers.per_loop import PerLoop
-from unified_llm.drivers.route import IDLE_SECONDS, STALE_SECONDS, Route
+from unified_llm.drivers.route import STALE_SECONDS, Route
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.wire import WireCall, WireReply
 
@@ -33,69 +30,6 @@ __all__ = ["AsyncReplyStream", "AsyncTransport"]
 
 _log = logging.getLogger("unified_llm.drivers")
 _BODY_FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, DecodingError)
-
-
-class _Connection:
-    __slots__ = ("backend", "http", "idle_since", "reused")
-
-    def __init__(self, route: Route, engine: Callable[[], Exchange]) -> None:
-        self.backend = AsyncioBackend(http_only=route.proxy is None)
-        self.http = connect_async(route, self.backend, engine)
-        self.idle_since = 0.0
-        self.reused = False
-
-
-class _Pool:
-    """The connections of one event loop, and the line of those who wait for one."""
-
-    def __init__(self, route: Route, limit: int, engine: Callable[[], Exchange]) -> None:
-        self._route = route
-        self._engine = engine
-        self._idle: deque[_Connection] = deque()
-        self._line = AsyncLine(limit, route.address)
-        self._closed = False
-
-    async def acquire(self, timeout: float) -> _Connection:  # noqa: ASYNC109  # also the words of the error
-        """A connection, idle if there is one that the server has left open. Raises `APITimeoutError`."""
-        await self._line.enter(timeout)
-        try:
-            while self._idle:
-                connection = self._idle.pop()
-                if time.monotonic() - connection.idle_since < IDLE_SECONDS and not connection.http.has_expired():
-                    connection.reused = True
-                    return connection
-                connection.backend.abort()
-            return self.fresh()
-        except BaseException:
-            self._line.leave()
-            raise
-
-    def fresh(self) -> _Connection:
-        """A new connection, for a caller that has a place already."""
-        return _Connection(self._route, self._engine)
-
-    def release(self, connection: _Connection, *, reusable: bool) -> None:
-        """Give a place back, and its connection, to be used again or closed."""
-        if reusable and not self._closed:
-            connection.idle_since = time.monotonic()
-            self._idle.append(connection)
-            if connection.idle_since - self._idle[0].idle_since > IDLE_SECONDS:
-                self._idle.popleft().backend.abort()  # left over from a busier time
-        else:
-            connection.backend.abort()
-        self._line.leave()
-
-    def close(self) -> None:
-        """Close idle connections; those in use are closed when their call ends."""
-        self._closed = True
-        while self._idle:
-            self._idle.pop().backend.abort()
-
-
-async def _close(pool: _Pool) -> None:
-    pool.close()
-    for _ in range(2):  # transports close their sockets in the next round of the loop, TLS ones in the one after
-        await asyncio.sleep(0)
 
 
 class AsyncReplyStream:
@@ -114,7 +48,7 @@ class AsyncReplyStream:
         "status",
     )
 
-    _pool: _Pool
+    _pool: Pool
     _response: AsyncReply
 
     def __init__(self, transport: AsyncTransport, call: WireCall, timeout: float, *, decode: bool = True) -> None:
@@ -122,7 +56,7 @@ class AsyncReplyStream:
         self._transport = transport
         self._call = call
         self._timeout = timeout
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._body: AsyncGenerator[bytes, None] | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -196,7 +130,7 @@ class AsyncReplyStream:
         except _BODY_FAILURES as exc:
             raise self._failed(connection, exc) from exc
 
-    def _failed(self, connection: _Connection, exc: Exception) -> UnifiedLLMError:
+    def _failed(self, connection: Connection, exc: Exception) -> UnifiedLLMError:
         ended = connection.backend.ended
         self.close()
         return failures.body_failed(self._transport.address, exc, self._timeout, self.status, self.headers, ended)
@@ -237,7 +171,7 @@ class AsyncTransport:
     def __init__(self, route: Route, max_connections: int, engine: Callable[[], Exchange] = H11Exchange) -> None:
         self.address = route.address
         self._route = route
-        self.pools = PerLoop(lambda: _Pool(route, max_connections, engine), _close)
+        self.pools = PerLoop(lambda: Pool(route, max_connections, engine), close_pool)
 
     async def send(self, call: WireCall, timeout: float) -> WireReply:  # noqa: ASYNC109
         """The complete answer. Raises what `exchange` raises, and the errors of a body that is cut or damaged."""
@@ -250,10 +184,10 @@ class AsyncTransport:
 
     async def exchange(
         self,
-        pool: _Pool,
+        pool: Pool,
         call: WireCall,
         timeout: float,  # noqa: ASYNC109
-    ) -> tuple[_Connection, AsyncReply]:
+    ) -> tuple[Connection, AsyncReply]:
         """Send `call` and read the head of its answer; the caller releases the connection.
 
         Raises:
