@@ -2,8 +2,8 @@
 
 What is used of httpx is its engine: httpcore's networks (`http11`), its TLS settings (`route`), httpcore's connections
 through proxies, and h11 for every answer that is not plain (`plain_answers`). `http_sync` and `http_async` keep the
-connections; `aiohttp` puts that library's parser in the place of h11. httpx's client is left out because its ladder of per-request steps is half the cost of a call, and
-its pool slows down with every call in flight (benchmarks/README.md).
+connections; `aiohttp` puts that library's parser in the place of h11. httpx's client is left out because its ladder of
+per-request steps is half the cost of a call, and its pool slows down with every call in flight (benchmarks/README.md).
 """
 
 from __future__ import annotations
