@@ -9,6 +9,7 @@ from typing import Any
 
 from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.runs import Run
+from unified_llm_mcp.sendable import HIGH_SURROGATES, well_formed
 
 __all__ = ["follow"]
 
@@ -51,6 +52,7 @@ class _Relay:
         self._heartbeat = heartbeat
         self._count = 0
         self._sent_at = self.now()
+        self._half = ""  # of a character, whose other half has not arrived
         self.position = 0
 
     @staticmethod
@@ -59,7 +61,7 @@ class _Relay:
 
     def pending(self) -> bool:
         """Whether there is text that has not been reported."""
-        return len(self._run.pieces) > self.position
+        return len(self._run.pieces) > self.position or (self._half != "" and self._run.done)
 
     def due(self) -> float:
         """When to send next: the first text at once, later text after the interval, a heartbeat after silence."""
@@ -69,8 +71,15 @@ class _Relay:
 
     async def send(self) -> None:
         """Report the text that has arrived since, or a heartbeat when there is none."""
-        text = "".join(self._run.pieces[self.position :])
-        self.position = len(self._run.pieces)
+        text = self._next_text()
         self._count += 1
         self._sent_at = self.now()
         await self._call.report_progress(self._count, _CONTROL.sub("", text) or None)
+
+    def _next_text(self) -> str:
+        """What has arrived since, as valid Unicode: a character may be split between two pieces."""
+        text = self._half + "".join(self._run.pieces[self.position :])
+        self.position = len(self._run.pieces)
+        split = HIGH_SURROGATES[0] <= text[-1:] <= HIGH_SURROGATES[1] and not self._run.done
+        self._half = text[-1] if split else ""
+        return well_formed(text[:-1] if split else text)

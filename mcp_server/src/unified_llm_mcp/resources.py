@@ -14,6 +14,7 @@ from unified_llm_mcp._sdk import Call, protocol_error
 from unified_llm_mcp.embed_tool import float32_bytes
 from unified_llm_mcp.models_tool import model_entry
 from unified_llm_mcp.resource_list import JSON, MARKDOWN, OCTETS, PLAIN
+from unified_llm_mcp.sendable import well_formed
 from unified_llm_mcp.state import ServerState
 
 __all__ = ["Contents", "read"]
@@ -68,7 +69,8 @@ async def _model(state: ServerState, rest: str, query: str, call: Call) -> Conte
     try:
         found = await state.models.find(provider)
     except (UnifiedLLMError, TimeoutError) as error:
-        raise protocol_error(f"The models of {provider} are not known: {error}", {"provider": provider}) from error
+        why = well_formed(f"The models of {provider} are not known: {error}")
+        raise protocol_error(why, {"provider": provider}) from error
     model = next((one for one in found.models if one.id == wanted), None)
     return None if model is None else _json(model.to_dict() | {"id": model.ref})
 

@@ -13,6 +13,7 @@ from unified_llm_mcp.arguments import parse_arguments
 from unified_llm_mcp.deferred import Deferred
 from unified_llm_mcp.failures import ToolCallError, failure_of
 from unified_llm_mcp.results import failure_result
+from unified_llm_mcp.sendable import sendable_result, well_formed
 from unified_llm_mcp.settings import Settings
 from unified_llm_mcp.tool_specs import TOOLS, ToolData, definition
 
@@ -109,7 +110,7 @@ class _ServerCatalogue:
             return None
         read = await self._deferred.function("unified_llm_mcp.resources:read")
         contents: list[tuple[str | bytes, str]] = await read(await self._deferred.state_async(), uri, call)
-        return contents
+        return [(well_formed(one) if isinstance(one, str) else one, kind) for one, kind in contents]
 
     def prompts(self) -> list[dict[str, Any]]:
         return prompts.definitions()
@@ -120,13 +121,17 @@ class _ServerCatalogue:
     async def complete(self, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
         if not completion.known(kind, name):
             return []
-        return await completion.complete(await self._deferred.state_async(), kind, argument, value, call)
+        found = await completion.complete(await self._deferred.state_async(), kind, argument, value, call)
+        return [well_formed(one) for one in found]
 
 
 def _guarded(deferred: Deferred, tool: ToolData) -> Handler:
     """A tool that never raises: everything that goes wrong is a tool error, and nothing internal leaks."""
 
     async def handler(given: dict[str, Any], call: Call) -> dict[str, Any]:
+        return sendable_result(await answer(given, call))
+
+    async def answer(given: dict[str, Any], call: Call) -> dict[str, Any]:
         try:
             state = await deferred.state_async()
             state.limits.admit(call.subject)
