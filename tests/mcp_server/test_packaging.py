@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from testkit.mcp_clients import in_memory
 from unified_llm import FinishReason, UnifiedLLM
@@ -30,78 +31,110 @@ def loaded(path: str) -> Any:
     return json.loads((MEMBER / path).read_text(encoding="utf-8"))
 
 
-def closed(required: list[str], /, **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+SCHEMAS = Path(__file__).parent / "schemas"
+PUBLISHED = {"server.json": "server.schema.json", "mcpb/manifest.json": "mcpb-manifest-v0.4.schema.json"}
+"""What we publish, and the official schema for it."""
 
 
-TEXT = {"type": "string", "minLength": 1}
-VARIABLE = closed(
-    ["name"], name={"pattern": "^[A-Z][A-Z0-9_]*$"}, description=TEXT, isSecret={"type": "boolean"},
-    isRequired={"type": "boolean"},
-)  # fmt: skip
-ARGUMENT = closed(
-    ["type", "name"], type={"const": "named"}, name={"pattern": "^--[a-z-]+$"}, description=TEXT,
-    format={"enum": ["string", "number", "boolean", "filepath"]}, isRequired={"type": "boolean"},
-    isRepeated={"type": "boolean"},
-)  # fmt: skip
-# The rules of https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json for the fields used here.
-SERVER_JSON = closed(
-    ["$schema", "name", "description", "version", "packages"],
-    **{"$schema": {"const": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"}},
-    name={"type": "string", "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$", "minLength": 3, "maxLength": 200},
-    title={"type": "string", "minLength": 1, "maxLength": 100},
-    description={"type": "string", "minLength": 1, "maxLength": 100},
-    version={"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
-    packages={
-        "type": "array",
-        "items": closed(
-            ["registryType", "identifier", "version", "transport"],
-            registryType={"const": "pypi"},
-            identifier=TEXT,
-            version={"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
-            runtimeHint={"const": "uvx"},
-            transport=closed(["type"], type={"const": "stdio"}),
-            packageArguments={"type": "array", "items": ARGUMENT},
-            environmentVariables={"type": "array", "items": VARIABLE},
-        ),
-    },
-)
-# The rules of mcpb-manifest-v0.4.schema.json (github.com/anthropics/mcpb, schemas/) for the fields used here.
-MANIFEST = closed(
-    ["manifest_version", "name", "version", "description", "author", "server"],
-    manifest_version={"const": "0.4"},
-    name=TEXT, display_name=TEXT, version=TEXT, description=TEXT, license=TEXT,
-    author=closed(["name"], name=TEXT),
-    keywords={"type": "array", "items": TEXT},
-    server=closed(
-        ["type", "entry_point", "mcp_config"],
-        type={"const": "uv"},
-        entry_point=TEXT,
-        mcp_config=closed(
-            ["command"], command=TEXT, args={"type": "array", "items": TEXT},
-            env={"type": "object", "additionalProperties": TEXT},
-        ),
-    ),
-    tools={"type": "array", "items": closed(["name"], name=TEXT, description=TEXT)},
-    user_config={
-        "type": "object",
-        "additionalProperties": closed(
-            ["type", "title", "description"], type={"enum": ["string", "number", "boolean", "directory", "file"]},
-            title=TEXT, description=TEXT, required={"type": "boolean"}, default={"type": "string"},
-            sensitive={"type": "boolean"},
-        ),
-    },
-    compatibility=closed([], platforms={"type": "array"}, runtimes=closed([], python=TEXT)),
-)  # fmt: skip
+def schema_of(path: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((SCHEMAS / PUBLISHED[path]).read_text(encoding="utf-8"))
+    return schema
+
+
+def problems(path: str, document: Any) -> list[str]:
+    """What is wrong with a document, by its official schema and by what that schema leaves to the reader."""
+    schema = schema_of(path)
+    found = [error.message for error in Draft7Validator(schema).iter_errors(document)]
+    # The registry's schema lets fields of any name through: a misspelt one would be ignored.
+    found += [f"{key!r} is no field of the schema" for key in sorted(keys(document) - property_names(schema))]
+    # "Version ranges are rejected", says its text; and the registry does.
+    if not re.fullmatch(r"\d+\.\d+\.\d+", str(document["version"])):
+        found.append(f"{document['version']!r} is no version")
+    return found
+
+
+def property_names(schema: Any) -> set[str]:
+    return {name for part in walk(schema) if isinstance(part.get("properties"), dict) for name in part["properties"]}
+
+
+def keys(document: Any) -> set[str]:
+    """The field names in a document; names that its author gives (variables, settings) are none of the schema's."""
+    free = ("env", "user_config")
+    if isinstance(document, list):
+        return {found for one in document for found in keys(one)}
+    if not isinstance(document, dict):
+        return set()
+    inner = [list(value.values()) if key in free else value for key, value in document.items()]
+    return set(document) | keys(inner)
+
+
+def test_the_official_schemas_are_as_they_were_published() -> None:
+    table = (SCHEMAS / "README.md").read_text(encoding="utf-8")
+    for name in PUBLISHED.values():
+        checksum = hashlib.sha256((SCHEMAS / name).read_bytes()).hexdigest()
+        assert re.search(rf"^\| `{re.escape(name)}` .*\| {checksum} \|$", table, re.MULTILINE), name
+    assert loaded("server.json")["$schema"] == schema_of("server.json")["$id"]
+    assert PUBLISHED["mcpb/manifest.json"].startswith(
+        f"mcpb-manifest-v{loaded('mcpb/manifest.json')['manifest_version']}."
+    )
+
+
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_what_is_published_follows_its_official_schema(path: str) -> None:
+    Draft7Validator.check_schema(schema_of(path))
+    assert problems(path, loaded(path)) == []
+
+
+MISTAKES: list[tuple[str, tuple[str | int, ...], Any]] = [
+    ("server.json", ("name",), "unified-llm"),
+    ("server.json", ("name",), "io.github.unified-llm/unified-llm/mcp"),
+    ("server.json", ("description",), "x" * 101),
+    ("server.json", ("version",), ">=1.0"),
+    ("server.json", ("packages", 0, "version"), "latest"),
+    ("server.json", ("packages", 0, "transport"), {"type": "pipe"}),
+    ("server.json", ("packages", 0, "packageArguments", 0, "type"), "flag"),
+    ("server.json", ("packages", 0, "packageArguments", 0, "format"), "text"),
+    ("server.json", ("packages", 0, "environmentVariables", 0, "isSecret"), "yes"),
+    ("server.json", ("packages", 0, "environmentVariables", 0, "secret"), True),
+    ("mcpb/manifest.json", ("manifest_version",), "0.9"),
+    ("mcpb/manifest.json", ("version",), "1.x"),
+    ("mcpb/manifest.json", ("author",), "The unified-llm authors"),
+    ("mcpb/manifest.json", ("server", "type"), "pip"),
+    ("mcpb/manifest.json", ("server", "mcp_config", "args"), "run"),
+    ("mcpb/manifest.json", ("tools", 0, "inputSchema"), {}),
+    ("mcpb/manifest.json", ("user_config", "model", "type"), "text"),
+    ("mcpb/manifest.json", ("user_config", "model", "secret"), True),
+    ("mcpb/manifest.json", ("compatibility", "platforms"), ["windows"]),
+]
+
+
+@pytest.mark.parametrize(("path", "where", "value"), MISTAKES)
+def test_a_mistake_in_what_is_published_is_found(path: str, where: tuple[str | int, ...], value: Any) -> None:
+    document = loaded(path)
+    part = document
+    for step in where[:-1]:
+        part = part[step]
+    part[where[-1]] = value
+    assert problems(path, document)
+
+
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_a_required_field_that_is_missing_is_found(path: str) -> None:
+    schema = schema_of(path)
+    required = schema.get("required") or schema["definitions"]["ServerDetail"]["required"]
+    assert "name" in required
+    for field in set(required) - {"version"}:
+        document = loaded(path)
+        del document[field]
+        assert problems(path, document), field
 
 
 def test_the_readme_names_the_server_for_the_registry() -> None:
     assert f"<!-- mcp-name: {loaded('server.json')['name']} -->" in README
 
 
-def test_server_json_follows_the_registrys_schema_and_this_version() -> None:
+def test_server_json_names_this_package_and_version() -> None:
     described = loaded("server.json")
-    Draft202012Validator(SERVER_JSON).validate(described)
     assert described["version"] == described["packages"][0]["version"] == __version__
     project = tomllib.loads((MEMBER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert described["packages"][0]["identifier"] == project["name"]
@@ -119,9 +152,8 @@ def test_the_variables_and_options_of_server_json_exist() -> None:
         assert f'"{argument["name"]}"' in help_text
 
 
-def test_the_bundles_manifest_follows_its_schema_and_this_version() -> None:
+def test_the_bundles_manifest_names_this_version_its_tools_and_what_it_starts() -> None:
     manifest = loaded("mcpb/manifest.json")
-    Draft202012Validator(MANIFEST).validate(manifest)
     assert manifest["version"] == __version__
     assert [tool["name"] for tool in manifest["tools"]] == list(TOOL_NAMES)
     assert (MEMBER / "mcpb" / manifest["server"]["entry_point"]).is_file()
