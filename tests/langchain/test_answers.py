@@ -16,7 +16,7 @@ from langchain_unified_llm import core_to_lc
 from langchain_unified_llm.stream_chunks import ChunkWriter, unrepairable
 from langchain_unified_llm.stream_protocol import EventWriter
 from unified_llm import ChatResponse, FinishReason, Message, Native, Opaque, Origin, Text, Thinking, ToolCall, Usage
-from unified_llm.responses import Adjustment
+from unified_llm.responses import Adjustment, Attempt
 from unified_llm.stream import events_of
 
 ORIGIN = Origin("claude", "anthropic", "m-1")
@@ -152,6 +152,20 @@ def test_metadata_names_vendor_and_served_model_and_what_could_not_be_done() -> 
         "integration": "unified-llm",
         "adjustments": [{"kind": "dropped", "what": "temperature", "reason": "this model has none"}],
     }
+
+
+def test_metadata_tell_what_failed_before_how_it_ended_and_whether_it_was_kept() -> None:
+    answer = response(
+        Text("x"),
+        attempts=(Attempt("openai", "m-2", "RateLimitError", "too many requests", 429),),
+        finish_details={"container": {"id": "c_1"}},
+        cached=True,
+    )
+    metadata = core_to_lc.response_metadata(answer)
+    assert metadata["attempts"] == [
+        {"provider": "openai", "model": "m-2", "error": "RateLimitError", "reason": "too many requests", "status": 429}
+    ]
+    assert (metadata["finish_details"], metadata["cached"]) == ({"container": {"id": "c_1"}}, True)
 
 
 def test_a_message_is_json_safe() -> None:

@@ -12,6 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.runnables import RunnableLambda
 from pydantic import SecretStr, ValidationError
 
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings, __version__
@@ -161,13 +162,29 @@ def test_an_unknown_parameter_warns_with_the_nearest_name_and_not_with_its_value
     with pytest.warns(UserWarning, match="'temprature'.*did you mean 'temperature'") as caught:
         ChatUnifiedLLM(**misspelt)
     assert KEY not in str([str(w.message) for w in caught])
+    assert [w.filename for w in caught] == [__file__]
 
 
 def test_an_unknown_argument_of_a_call_warns_and_is_not_sent() -> None:
     fake = FakeLLM("ok")
-    with pytest.warns(UserWarning, match="'max_token'.*did you mean 'max_tokens'"):
+    with pytest.warns(UserWarning, match="'max_token'.*did you mean 'max_tokens'") as caught:
         ChatUnifiedLLM(client=fake).invoke("Hi", max_token=5)
     assert "max_token" not in fake.requests[-1].body
+    assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda llm: list(llm.stream("Hi", max_token=5)),
+        lambda llm: (RunnableLambda(str) | llm.bind(max_token=5)).invoke("Hi"),
+        lambda llm: list(llm.stream_events("Hi", version="v3", max_token=5)),
+    ],
+)
+def test_a_warning_points_at_the_line_of_the_caller_however_it_calls(call: Any) -> None:
+    with pytest.warns(UserWarning, match="'max_token'") as caught:
+        call(ChatUnifiedLLM(client=FakeLLM("ok")))
+    assert {w.filename for w in caught if "max_token" in str(w.message)} == {__file__}
 
 
 def test_every_option_reaches_the_request_and_the_call_wins_over_the_field() -> None:

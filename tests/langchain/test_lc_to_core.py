@@ -85,6 +85,8 @@ def test_a_function_message_answers_the_call_of_its_name() -> None:
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG64}"}},
         {"type": "image_url", "image_url": f"data:image/png;base64,{PNG64}"},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG64}},
+        {"type": "media", "mime_type": "image/png", "data": PNG64},
+        {"type": "media", "mime_type": "image/png", "data": PNG},
     ],
 )
 def test_an_image_is_the_same_bytes_in_every_form(block: dict[str, Any]) -> None:
@@ -95,6 +97,10 @@ def test_an_image_is_the_same_bytes_in_every_form(block: dict[str, Any]) -> None
     ("block", "part"),
     [
         ({"type": "image", "url": "https://x.test/a.png"}, Image(url="https://x.test/a.png")),
+        (
+            {"type": "media", "mime_type": "application/pdf", "file_uri": "https://x.test/a.pdf"},
+            File(url="https://x.test/a.pdf", media_type="application/pdf"),
+        ),
         ({"type": "image", "file_id": "file_1"}, Image(file_id="file_1")),
         (
             {"type": "file", "base64": PDF64, "mime_type": "application/pdf", "extras": {"filename": "a.pdf"}},

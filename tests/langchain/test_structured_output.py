@@ -194,6 +194,12 @@ def test_tools_may_be_called_instead_of_answering() -> None:
     assert fake.requests[-1].body["tools"][0]["function"]["name"] == "look"
 
 
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_schema_needs_no_title(method: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    assert ChatUnifiedLLM(model="offline").with_structured_output(schema, method=method).invoke("Hi").keys() == {"a"}  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(("schema", "method"), [(Joke, "telepathy"), (None, "json_schema"), (7, "json_schema")])
 def test_what_cannot_be_asked_for_is_refused_at_once(schema: Any, method: Any) -> None:
     with pytest.raises(InvalidRequestError):

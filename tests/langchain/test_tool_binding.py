@@ -76,6 +76,16 @@ def test_every_form_of_a_tool_becomes_the_same_kind_of_dictionary(form: Any) -> 
     assert described["function"]["parameters"]["required"] == ["a"]
 
 
+@pytest.mark.parametrize("form", FORMS, ids=lambda f: getattr(f, "__name__", type(f).__name__))
+def test_every_form_of_a_tool_may_be_given_to_a_call_as_well(form: Any) -> None:
+    fake = FakeLLM("ok", "ok")
+    llm = ChatUnifiedLLM(client=fake)
+    llm.invoke("Hi", tools=[form])
+    llm.bind_tools([form]).invoke("Hi")
+    given, bound = (request.body["tools"] for request in fake.requests)
+    assert given == bound
+
+
 def test_a_tool_of_the_provider_stays_as_it_is() -> None:
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     assert neutral_tool(search) == search

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from langchain_unified_llm.chat_settings import FIELD_OPTIONS
 from langchain_unified_llm.connections import with_provider
 from langchain_unified_llm.settings import warn_unknown
-from langchain_unified_llm.tool_binding import neutral_choice
+from langchain_unified_llm.tool_binding import neutral_choice, neutral_tool
 from unified_llm.requests import ModelConfig
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def call_options(
     """
     fields = model.__dict__
     arguments = {_OTHER_NAMES.get(name, name): value for name, value in given.items()} if given else {}
-    tools = arguments.pop("tools", None)
+    tools = _neutral(arguments.pop("tools", None))
     reference = with_provider(arguments.pop("model", None) or fields["model"], fields["provider"], fields["base_url"])
     stop = stop or arguments.pop("stop", None) or fields["stop"]
     if not arguments and not stop and not any(map(fields.get, _NOT_HASHABLE)):
@@ -79,6 +79,13 @@ def _config_of_fields(reference: str | None, *values: Any) -> ModelConfig:
     return ModelConfig(reference, **dict(zip(_HASHABLE, values, strict=True)))
 
 
+def _neutral(tools: Any) -> Any:
+    """The tools of a call: dictionaries, which `bind_tools` makes, are passed on; what else is a tool becomes one."""
+    if not isinstance(tools, (list, tuple)):
+        return tools
+    return [tool if isinstance(tool, Mapping) else neutral_tool(tool) for tool in tools]
+
+
 def _of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """The options among the arguments of a call. Warns about what nobody knows."""
     options = {name: value for name, value in arguments.items() if name in _CORE_OPTIONS}
@@ -88,7 +95,7 @@ def _of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         options["prompt_caching"] = _lifetime(caching)
     unknown = [name for name in arguments if name not in _CORE_OPTIONS and name not in _FOR_OTHERS]
     if unknown:
-        warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES], stacklevel=7)
+        warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES])
     return options
 
 

@@ -263,6 +263,7 @@ class ChatUnifiedLLM(ChatSettings):
             bound["response_format"] = structured_output.response_format(schema, strict=strict)
             return bound, structured_output.json_parser(schema)
         if method == "function_calling":
+            schema = structured_output.titled(schema)
             bound = bind_arguments([schema], tool_choice="required", strict=strict)
             return {**bound, "parallel_tool_calls": False}, structured_output.tool_parser(schema)
         raise InvalidRequestError(

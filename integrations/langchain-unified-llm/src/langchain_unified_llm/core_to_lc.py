@@ -6,6 +6,7 @@ LangChain lifts into `content_blocks`. v1: `content` is the list of standard blo
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from langchain_core.messages import AIMessage, InvalidToolCall
@@ -99,7 +100,8 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
     """What is known of the answer besides its content; JSON-safe, unknown keys are absent.
 
     Of the keys that other code reads: `model_name` is the served model, `model_provider` the vendor, `finish_reason`
-    the core's word (stop, length, tool_calls, content_filter, refusal...).
+    the core's word (stop, length, tool_calls, content_filter, refusal...). What was not done as asked is in `adjustments`,
+    what failed before this answer in `attempts`.
     """
     said = {
         "model_name": response.model,
@@ -118,6 +120,12 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
         metadata["model_provider"] = vendor_of(response.provider)
     if response.adjustments:
         metadata["adjustments"] = [{"kind": a.kind, "what": a.what, "reason": a.reason} for a in response.adjustments]
+    if response.attempts:
+        metadata["attempts"] = [asdict(attempt) for attempt in response.attempts]
+    if response.finish_details:
+        metadata["finish_details"] = dict(response.finish_details)
+    if response.cached:
+        metadata["cached"] = True
     return metadata
 
 

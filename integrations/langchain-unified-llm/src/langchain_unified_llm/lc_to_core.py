@@ -242,6 +242,8 @@ def _block(block: Any, vendor: Vendor) -> list[Part]:
         return [_plain_text(block)]
     if kind in _MEDIA and "source" not in block and "file" not in block:
         return [_media(block)]
+    if kind == "media" and "mime_type" in block:
+        return [_google_media(block)]
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return _block(block["value"], vendor)
     try:
@@ -282,6 +284,13 @@ def _media(block: Mapping[str, Any]) -> Part:
         extras = block.get("extras") or block.get("metadata") or {}
         place["name"] = block.get("filename") or extras.get("filename") or extras.get("title")
     return make(**place)
+
+
+def _google_media(block: Mapping[str, Any]) -> Part:
+    """``{"type": "media", "mime_type", "data" | "file_uri"}``, the form of LangChain's Google integrations."""
+    kind = str(block["mime_type"]).partition("/")[0]
+    place = {"base64": block.get("data"), "url": block.get("file_uri")}
+    return _media({"type": kind if kind in _MEDIA else "file", "mime_type": block["mime_type"], **place})
 
 
 def _place(block: Mapping[str, Any]) -> dict[str, Any]:

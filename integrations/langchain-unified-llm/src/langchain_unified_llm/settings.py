@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -21,16 +22,30 @@ if TYPE_CHECKING:
 __all__ = ["ConnectedModel", "warn_unknown"]
 
 
-def warn_unknown(names: Iterable[str], known: Iterable[str], *, stacklevel: int = 3) -> None:
-    """Warn about parameters that nobody knows, with the nearest known one. Values are not shown: they may be keys."""
+def warn_unknown(names: Iterable[str], known: Iterable[str]) -> None:
+    """Warn about parameters that nobody knows, with the nearest known one. Values are not shown: they may be keys.
+
+    The warning points at the line that made the call, and Python shows it once for each such line.
+    """
     candidates = list(known)
     for name in names:
         near = get_close_matches(name, candidates, n=1, cutoff=0.6)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         warnings.warn(
             f"unknown parameter {name!r} is not sent{guess} (server-specific fields go in extra_body={{...}})",
-            stacklevel=stacklevel,
+            stacklevel=_level_of_the_caller(),
         )
+
+
+_BETWEEN = frozenset({"langchain_unified_llm", "langchain_core", "langchain", "langgraph", "pydantic"})
+
+
+def _level_of_the_caller() -> int:
+    """`stacklevel`, for the function that asks, of the first frame that is not of this package or of LangChain's."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class ConnectedModel(BaseModel):
@@ -93,7 +108,7 @@ class ConnectedModel(BaseModel):
         if isinstance(values, Mapping):
             known = cls._parameter_names()
             if unknown := [name for name in values if name not in known]:
-                warn_unknown(unknown, known, stacklevel=5)
+                warn_unknown(unknown, known)
         return values
 
     @classmethod

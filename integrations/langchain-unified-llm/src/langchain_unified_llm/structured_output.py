@@ -30,7 +30,7 @@ from langchain_unified_llm.errors import ModelRefusedError, NoToolCallError, Uni
 from langchain_unified_llm.tool_binding import neutral_tool
 from unified_llm.errors import InvalidRequestError
 
-__all__ = ["Method", "json_parser", "response_format", "tool_parser", "with_raw"]
+__all__ = ["Method", "json_parser", "response_format", "titled", "tool_parser", "with_raw"]
 
 Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
 Parser: TypeAlias = BaseCumulativeTransformOutputParser[Any]
@@ -57,6 +57,8 @@ def _json_schema(schema: Any) -> dict[str, Any]:
     if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
         own: dict[str, Any] = schema.model_json_schema()  # keeps $defs, which recursive models need
         return own
+    if _is_bare(schema):
+        return dict(schema)
     try:
         return convert_to_json_schema(schema)
     except (TypeError, ValueError) as exc:
@@ -64,6 +66,20 @@ def _json_schema(schema: Any) -> dict[str, Any]:
             f"no JSON Schema can be made of {schema!r}: {exc}",
             hint="pass a pydantic class, a TypedDict, or a JSON Schema with a title",
         ) from exc
+
+
+def titled(schema: Any) -> Any:
+    """`schema`, with a title if it is a JSON Schema without one: a tool has to have a name."""
+    return {"title": _name(schema), **schema} if _is_bare(schema) else schema
+
+
+def _is_bare(schema: Any) -> bool:
+    """Whether `schema` is a JSON Schema without the title that LangChain wants for a name."""
+    return isinstance(schema, Mapping) and not schema.keys() & _NAMED and not schema.keys().isdisjoint(_OF_SCHEMAS)
+
+
+_NAMED = frozenset({"title", "name", "function", "parameters", "input_schema"})
+_OF_SCHEMAS = frozenset({"type", "properties", "$ref", "anyOf"})
 
 
 def _name(schema: Any) -> str:
