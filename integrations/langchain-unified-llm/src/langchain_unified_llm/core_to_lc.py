@@ -100,8 +100,8 @@ def response_metadata(response: ChatResponse) -> dict[str, Any]:
     """What is known of the answer besides its content; JSON-safe, unknown keys are absent.
 
     Of the keys that other code reads: `model_name` is the served model, `model_provider` the vendor, `finish_reason`
-    the core's word (stop, length, tool_calls, content_filter, refusal...). What was not done as asked is in `adjustments`,
-    what failed before this answer in `attempts`.
+    the core's word (stop, length, tool_calls, content_filter, refusal...). What was not done as asked is in
+    `adjustments`, what failed before this answer in `attempts`.
     """
     said = {
         "model_name": response.model,
