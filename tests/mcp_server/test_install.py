@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from unified_llm.errors import ConfigurationError
 from unified_llm_mcp import main
 from unified_llm_mcp.clients import CLIENTS
+from unified_llm_mcp.install import install as prepare
 
 
 @pytest.fixture(autouse=True)
@@ -220,3 +222,191 @@ def test_uvx_can_be_chosen_as_the_command() -> None:
 def test_a_strange_variable_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert install("--client", "cursor", "--env", "A B=1") == 2
     assert "no name of a variable" in capsys.readouterr().err
+
+
+def given(text: str, client: str = "cursor") -> Path:
+    """A configuration that is there before the first installation."""
+    path = config_of(client)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_a_server_put_there_after_an_undo_comes_back_too() -> None:
+    path = given('{"mcpServers": {}}')
+    install("--client", "cursor")
+    install("--client", "cursor", "--undo")
+    precious = {"mcpServers": {"llm": {"command": "my-own", "args": ["precious"]}}}
+    given(json.dumps(precious))
+    install("--client", "cursor", "--replace")
+    install("--client", "cursor", "--undo")
+    assert read(path) == precious
+
+
+def test_servers_replaced_one_after_the_other_all_come_back() -> None:
+    path = given('{"mcpServers": {"a": {"command": "first"}}}')
+    install("--client", "cursor", "--name", "a", "--replace")
+    config = read(path)
+    config["mcpServers"]["b"] = {"command": "second"}
+    given(json.dumps(config))
+    install("--client", "cursor", "--name", "b", "--replace")
+    install("--client", "cursor", "--name", "a", "--undo")
+    install("--client", "cursor", "--name", "b", "--undo")
+    assert read(path) == {"mcpServers": {"a": {"command": "first"}, "b": {"command": "second"}}}
+
+
+def test_a_server_that_was_taken_out_by_hand_does_not_come_back() -> None:
+    path = given('{"mcpServers": {"llm": {"command": "old"}}}')
+    install("--client", "cursor", "--replace")
+    path.unlink()
+    install("--client", "cursor")
+    install("--client", "cursor", "--undo")
+    assert "old" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeff{\r\n\t"mcpServers": {\r\n\t\t"o": {"command": "x", "args": ["a", "b"]}\r\n\t}\r\n}',
+        '{"n": 1.10, "mcpServers": {"o": {"command": "x"}}}',
+        '{"a": "\\ud83d", "mcpServers": {}}',
+        "{}",
+        "",
+    ],
+)
+def test_undo_gives_every_byte_back(text: str) -> None:
+    path = given(text)
+    assert install("--client", "cursor") == 0
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf") == text.startswith("\ufeff")
+    assert install("--client", "cursor", "--undo") == 0
+    assert path.read_bytes() == text.encode()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"a": 1e999}', '{"a": NaN}', '{"mcpServers": {"x": {}, "x": {}}}', "[" * 100_000]
+)
+def test_a_file_that_would_lose_something_is_left_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = given(text)
+    assert install("--client", "cursor") == 2
+    assert path.read_bytes() == text.encode()
+    assert "add by hand" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"command": "x", "env": {"A": "${env:A}", "PIN": "open sesame"}},
+        {"command": "x", "args": ["--password", "open sesame", "--pin=open sesame", "open sesame"]},
+        {"url": "https://user:opensesame@x", "headers": {"X-Auth": "open sesame"}},
+    ],
+)
+@pytest.mark.parametrize("name", ["llm", "other"])
+def test_a_dry_run_shows_no_secret_of_any_server(
+    name: str, server: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given(json.dumps({"token": "open sesame", "mcpServers": {name: server}}))
+    arguments = ["--client", "cursor", "--env", "KEY=open sesame", "--replace"]
+    assert install(*arguments, "--dry-run", "--", "--model", "claude:") == 0
+    shown = capsys.readouterr().out
+    assert "sesame" not in shown
+    assert "KEY" in shown
+    assert "claude:" in shown
+    install(*arguments)
+    capsys.readouterr()
+    assert install("--client", "cursor", "--undo", "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "sesame" not in shown
+    assert "-" in shown
+
+
+def test_undo_takes_out_the_inputs_that_only_our_entry_asked_for() -> None:
+    theirs = {
+        "servers": {"mine": {"command": "x", "env": {"A": "${input:SHARED}"}}},
+        "inputs": [{"type": "promptString", "id": "SHARED", "description": "mine"}],
+    }
+    path = given(json.dumps(theirs), "vscode")
+    install("--client", "vscode", "--env", "SHARED", "--env", "OURS")
+    assert [one["id"] for one in read(path)["inputs"]] == ["SHARED", "OURS"]
+    changed = read(path) | {"later": 1}
+    given(json.dumps(changed), "vscode")
+    install("--client", "vscode", "--undo")
+    assert read(path) == theirs | {"later": 1}
+
+
+def test_undo_leaves_no_empty_list_of_inputs() -> None:
+    path = given('{"servers": {}}', "vscode")
+    install("--client", "vscode", "--env", "OURS")
+    install("--client", "vscode", "--undo")
+    assert read(path) == {"servers": {}}
+
+
+@pytest.mark.parametrize("inputs", [None, {}, "x"])
+def test_inputs_that_are_no_list_are_refused(inputs: object, capsys: pytest.CaptureFixture[str]) -> None:
+    given(json.dumps({"inputs": inputs}), "vscode")
+    assert install("--client", "vscode", "--env", "K") == 2
+    assert "inputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("server", "ours"),
+    [
+        ({"command": "x", "args": None}, False),
+        ({"command": "x", "args": 5}, False),
+        ({"command": "x", "args": [None]}, False),
+        ({"command": "node", "args": ["/home/me/src/my-unified-llm-mcp"]}, False),
+        ({"command": "my-unified-llm-mcp"}, False),
+        ({"command": "uvx", "args": ["unified-llm", "chat"]}, False),
+        ("uvx unified-llm-mcp", False),
+        ({"command": "uvx", "args": ["unified-llm", "mcp"]}, True),
+        ({"command": "/home/me/.local/bin/unified-llm", "args": ["mcp", "--model", "x"]}, True),
+        ({"command": "uvx", "args": ["unified-llm-mcp@latest"]}, True),
+        ({"command": "uvx", "args": ["--with", "unified-llm[local]", "unified-llm-mcp[local]>=0.1"]}, True),
+        ({"command": "C:\\bin\\unified-llm-mcp.exe"}, True),
+        ({"command": "python3", "args": ["-m", "unified_llm_mcp"]}, True),
+    ],
+)
+def test_only_entries_that_start_this_server_are_taken_for_ours(server: object, ours: bool) -> None:
+    path = given(json.dumps({"other": 1, "mcpServers": {"llm": server}}))
+    assert install("--client", "cursor", "--undo") == (0 if ours else 2)
+    assert ("llm" in read(path).get("mcpServers", {})) is not ours
+
+
+def test_a_backup_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    path = given("{}")
+    install("--client", "cursor")
+    backup = path.with_name("mcp.json.before-unified-llm")
+    backup.write_text("{broken", encoding="utf-8")
+    assert install("--client", "cursor", "--undo") == 2
+    assert str(backup) in capsys.readouterr().err
+    assert "llm" in read(path)["mcpServers"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "file").write_text("", encoding="utf-8")
+    assert install("--client", "cursor", "--config", str(home / "file" / "mcp.json")) == 2
+    assert "cannot" in capsys.readouterr().err
+
+
+def test_a_file_that_changes_meanwhile_is_left_to_who_changed_it() -> None:
+    path = given("{}")
+    change = prepare(CLIENTS["cursor"], path, "llm", ["x"], [])
+    given('{"theirs": 1}')
+    with pytest.raises(ConfigurationError, match="changed meanwhile"):
+        change.apply()
+    assert read(path) == {"theirs": 1}
+
+
+@pytest.mark.parametrize("arguments", [["--modle", "x"], ["--max-tokens", "many"]])
+def test_arguments_that_the_server_does_not_take_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        install("--client", "cursor", "--", *arguments)
+    assert arguments[0] in capsys.readouterr().err
+    assert not config_of("cursor").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--http"], ["--token-file", "x"], ["--max-tokens", "0"], ["--tools", "chta"]])
+def test_arguments_that_make_no_sense_in_a_client_are_refused(arguments: list[str]) -> None:
+    assert install("--client", "cursor", "--", *arguments) == 2
+    assert not config_of("cursor").exists()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unified_llm_mcp.http import HttpSettings
     from unified_llm_mcp.oauth import OAuthResource
 
-__all__ = ["main"]
+__all__ = ["check_server_arguments", "main"]
 
 TOKEN_VARIABLE = "UNIFIED_LLM_MCP_TOKEN"  # noqa: S105  # its name, not its value
 _SETTINGS = (
@@ -61,6 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_limit_options(parser.add_argument_group("limits"))
     _add_http_options(parser.add_argument_group("HTTP"))
     return parser
+
+
+def check_server_arguments(given: Sequence[str]) -> None:
+    """Refuse what a client could not start the server with. Raises `ConfigurationError`; argparse ends the process."""
+    parser = _parser()
+    arguments = parser.parse_args(list(given))
+    if arguments.http:
+        raise ConfigurationError("a client that starts the server speaks to it without HTTP", hint="leave out --http")
+    _refuse_http_options(parser, arguments)
+    _settings(arguments)
 
 
 def _add_model_options(group: Any) -> None:

@@ -7,9 +7,13 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unified_llm.errors import ConfigurationError
-from unified_llm_mcp.clients import CLIENTS, Variable, server_command
+from unified_llm_mcp.clients import CLIENTS, Client, Variable, server_command
+
+if TYPE_CHECKING:
+    from unified_llm_mcp.config_file import Change
 
 __all__ = ["COMMANDS"]
 
@@ -61,6 +65,8 @@ def _install_parser() -> argparse.ArgumentParser:
 
 def install_command(argv: Sequence[str]) -> int:
     """Run ``install``; returns the exit code."""
+    from unified_llm_mcp.cli import check_server_arguments
+    from unified_llm_mcp.config_file import backups
     from unified_llm_mcp.install import install, uninstall
 
     own, server_arguments = _split(argv)
@@ -75,17 +81,26 @@ def install_command(argv: Sequence[str]) -> int:
     if arguments.undo:
         change = uninstall(client, path, arguments.name)
     else:
+        check_server_arguments(server_arguments)
         command = [*server_command(arguments.command), *server_arguments]
         variables = [_variable(text) for text in arguments.env]
         change = install(client, path, arguments.name, command, variables, replace=arguments.replace)
     if arguments.dry_run:
-        _say(change.diff() or f"{path} is already so")
+        _say(_difference(client, arguments.name, change) or f"{path} is already so")
         return 0
     change.apply()
     _say(f"{'Removed' if arguments.undo else 'Wrote'} {arguments.name} in {path}. {client.restart}")
-    if change.backup.exists():
-        _say(f"The file as it was before is {change.backup}.")
+    if kept := backups(path):
+        _say(f"The file as it was before is {kept[-1]}.")
     return 0
+
+
+def _difference(client: Client, name: str, change: Change) -> str:
+    from unified_llm_mcp.config_diff import difference
+    from unified_llm_mcp.config_file import parsed
+
+    old, new = (None if text is None else parsed(change.path, text, "") for text in (change.before, change.after))
+    return difference(client, change.path, name, old, new)
 
 
 def _variable(text: str) -> Variable:

@@ -2,78 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import os
 import re
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unified_llm.errors import ConfigurationError, redact
+from unified_llm.errors import ConfigurationError
 from unified_llm_mcp.clients import Client, Variable, entry
+from unified_llm_mcp.config_file import Change, backups, dumped, parsed, read
 
-__all__ = ["Change", "install", "uninstall"]
+__all__ = ["install", "is_ours", "uninstall"]
 
-BACKUP_SUFFIX = ".before-unified-llm"
-OURS = ("unified-llm-mcp", "unified_llm_mcp")
-_INDENT = re.compile(r"^\{\r?\n([ \t]+)\"", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is to be written. `before` is None when there is no file yet, `after` None when it is to be removed."""
-
-    path: Path
-    before: str | None
-    after: str | None
-
-    @property
-    def backup(self) -> Path:
-        """Where the file is kept as it was before the first installation."""
-        return self.path.with_name(self.path.name + BACKUP_SUFFIX)
-
-    def diff(self) -> str:
-        """The difference, values of variables masked."""
-        old, new = (_masked(text or "").splitlines(keepends=True) for text in (self.before, self.after))
-        return "".join(difflib.unified_diff(old, new, str(self.path), str(self.path)))
-
-    def apply(self) -> None:
-        """Write it: first the backup, then the file in one step, with the permissions it had."""
-        target = Path(os.path.realpath(self.path))  # a file that is a link stays one
-        if self.after is None:
-            target.unlink()
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self.before is not None and not self.backup.exists():
-            _write(self.backup, self.before, like=target)
-        _write(target, self.after, like=target)
-
-
-def _masked(text: str) -> str:
-    """The text without credentials, and without any value under ``env``."""
-    values = re.sub(r'("env"\s*:\s*\{)([^}]*)(\})', _mask_values, text)
-    return redact(values)
-
-
-def _mask_values(match: re.Match[str]) -> str:
-    return match[1] + re.sub(r'(:\s*)"(?!\$\{)(?:[^"\\]|\\.)*"', r'\1"[hidden]"', match[2]) + match[3]
-
-
-def _write(path: Path, text: str, *, like: Path) -> None:
-    mode = like.stat().st_mode & 0o777 if like.exists() else 0o600  # it may hold keys
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+_PACKAGE = re.compile(r"unified[-_]llm[-_]mcp(\[[^\]]*\])?([@=<>!~].*)?")
+_CORE = re.compile(r"unified[-_]llm(\[[^\]]*\])?([@=<>!~].*)?")
+_INPUT = re.compile(r"\$\{input:([^}]+)\}")
 
 
 def install(
@@ -91,93 +33,105 @@ def install(
         ConfigurationError: the file is no JSON we can edit without losing something, another server has that name,
             or a variable has no value.
     """
-    before = _read(path)
-    config = _parsed(path, before, client, name, command)
+    before = read(path)
+    ours = json.dumps({client.key: {name: {"command": command[0], "args": command[1:]}}})
+    config = parsed(path, before, f"add by hand: {ours}")
     servers = config.setdefault(client.key, {})
     if not isinstance(servers, dict):
         raise ConfigurationError(f"{client.key} in {path} is no object", hint="correct the file, then try again")
-    if name in servers and not _is_ours(servers[name]) and not replace:
+    foreign = name in servers and not is_ours(servers[name])
+    if foreign and not replace:
         raise ConfigurationError(
             f"{path} has another server called {name!r}",
             hint="pass --name OTHER, or --replace to put ours in its place",
         )
+    keep = foreign or not any(is_ours(server) for server in servers.values())
     servers[name], inputs = entry(client, command, variables)
-    _add_inputs(config, inputs)
-    return Change(path, before, _dumped(config, before))
+    _add_inputs(config, inputs, path)
+    return Change(path, before, dumped(config, before), keep=keep)
 
 
-def _add_inputs(config: dict[str, Any], inputs: list[dict[str, Any]]) -> None:
-    known = {one.get("id") for one in config.get("inputs", [])}
-    missing = [one for one in inputs if one["id"] not in known]
-    if missing:
-        config["inputs"] = [*config.get("inputs", []), *missing]
+def _add_inputs(config: dict[str, Any], inputs: list[dict[str, Any]], path: Path) -> None:
+    if not inputs:
+        return
+    there = config.get("inputs", [])
+    if not isinstance(there, list):
+        raise ConfigurationError(f"inputs in {path} is no list", hint="correct the file, then try again")
+    known = {one.get("id") for one in there if isinstance(one, dict)}
+    config["inputs"] = [*there, *(one for one in inputs if one["id"] not in known)]
 
 
 def uninstall(client: Client, path: Path, name: str) -> Change:
     """The change that takes the server out again; what was there before it under that name comes back.
 
     Raises:
-        ConfigurationError: there is no such server of ours in the file.
+        ConfigurationError: there is no such server of ours in the file, or a backup cannot be read.
     """
-    before = _read(path)
-    config = _parsed(path, before, client, name, []) if before is not None else {}
+    before = read(path)
+    config = parsed(path, before, "take the server out by hand")
     servers = config.get(client.key, {})
-    if not isinstance(servers, dict) or not _is_ours(servers.get(name)):
+    if not isinstance(servers, dict) or not is_ours(servers.get(name)):
         raise ConfigurationError(f"{path} has no server of ours called {name!r}", hint="check --name and --client")
-    original = _original(path, client)
-    del servers[name]
-    if name in original and not _is_ours(original[name]):
-        servers[name] = original[name]
-    if not servers and not _backup(path).exists():
+    texts = [read(backup) for backup in backups(path)]
+    originals = [_original(backup, text) for backup, text in zip(backups(path), texts, strict=True)]
+    latest = originals[-1] if originals else {}
+    ours = servers.pop(name)
+    replaced = _replaced(originals, client, name)
+    if replaced is not None:
+        servers[name] = replaced
+    if not servers and client.key not in latest:
         config.pop(client.key)
-    return Change(path, before, _dumped(config, before) if config or _backup(path).exists() else None)
+    _remove_inputs(config, ours, latest)
+    if config == latest:  # nothing else has changed since: every byte as it was
+        return Change(path, before, texts[-1] if texts else None)
+    return Change(path, before, dumped(config, before))
 
 
-def _backup(path: Path) -> Path:
-    return Change(path, None, None).backup
+def _original(backup: Path, text: str | None) -> dict[str, Any]:
+    return parsed(backup, text, "move this backup elsewhere to undo without it")
 
 
-def _original(path: Path, client: Client) -> dict[str, Any]:
-    """The servers of the backup, when there is one."""
-    text = _read(_backup(path))
-    servers = json.loads(text).get(client.key, {}) if text else {}
-    return servers if isinstance(servers, dict) else {}
+def _replaced(originals: list[dict[str, Any]], client: Client, name: str) -> Any:
+    """The server that ours has replaced under `name`, from the latest backup that was made before ours was there."""
+    for original in reversed(originals):
+        servers = original.get(client.key)
+        found = servers.get(name) if isinstance(servers, dict) else None
+        if not is_ours(found):
+            return found
+    return None
 
 
-def _is_ours(server: Any) -> bool:
-    words = [server.get("command"), *server.get("args", [])] if isinstance(server, dict) else []
-    return any(isinstance(word, str) and word.endswith(OURS) for word in words)
+def _remove_inputs(config: dict[str, Any], ours: Any, latest: dict[str, Any]) -> None:
+    """Take out the inputs that only our entry asked for (VS Code)."""
+    there = config.get("inputs")
+    if not isinstance(there, list):
+        return
+    wanted = set(_INPUT.findall(json.dumps(config)))
+    unwanted = set(_INPUT.findall(json.dumps(ours))) - wanted
+    before = latest.get("inputs")
+    kept = [one for one in there if not (_id(one) in unwanted and one not in (before or []))]
+    if kept or before is not None:
+        config["inputs"] = kept
+    else:
+        config.pop("inputs")
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode("utf-8-sig")  # not read_text, which would translate line ends
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}", hint="check the file and its permissions") from error
+def _id(one: Any) -> Any:
+    return one.get("id") if isinstance(one, dict) else None
 
 
-def _parsed(path: Path, text: str | None, client: Client, name: str, command: list[str]) -> dict[str, Any]:
-    if text is None or not text.strip():
-        return {}
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        # Comments are allowed in VS Code's files, and writing the file again would lose them.
-        shown = json.dumps({client.key: {name: {"command": command[0], "args": command[1:]}}}) if command else "it"
-        raise ConfigurationError(
-            f"{path} is no plain JSON ({error}); it is left as it is", hint=f"add by hand: {shown}"
-        ) from error
-    if not isinstance(config, dict):
-        raise ConfigurationError(f"{path} holds no object", hint="correct the file, then try again")
-    return config
+def is_ours(server: Any) -> bool:
+    """Whether an entry starts this server: as a module, as its own command, or through a runner such as uvx."""
+    if not isinstance(server, dict):
+        return False
+    arguments = server.get("args")
+    words = [one if isinstance(one, str) else "" for one in (arguments if isinstance(arguments, list) else [])]
+    program = _program(server.get("command"))
+    if _PACKAGE.fullmatch(program) or any(_PACKAGE.fullmatch(word) for word in words):
+        return True
+    return any(_CORE.fullmatch(first) and second == "mcp" for first, second in zip([program, *words], words))  # noqa: B905
 
 
-def _dumped(config: dict[str, Any], before: str | None) -> str:
-    """JSON with the indentation and the line ends of the file as it was."""
-    found = _INDENT.search(before or "")
-    text = json.dumps(config, indent=found[1] if found else 2, ensure_ascii=False)
-    if before is not None and "\r\n" in before:
-        text = text.replace("\n", "\r\n")
-    return text + ("\n" if before is None or before.endswith("\n") or not before.strip() else "")
+def _program(command: Any) -> str:
+    """The name of a program without its folder, on any system."""
+    return re.split(r"[/\\]", command)[-1].removesuffix(".exe") if isinstance(command, str) else ""
