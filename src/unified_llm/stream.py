@@ -16,6 +16,7 @@ from unified_llm.messages import Message, Opaque, Origin, Part, Text, Thinking, 
 from unified_llm.responses import ChatResponse, FinishReason, Usage
 
 __all__ = [
+    "PRELUDE",
     "Accumulator",
     "CitationDelta",
     "Finish",
@@ -145,6 +146,10 @@ StreamEvent: TypeAlias = Union[
     Finish,
     StreamEnd,
 ]
+
+
+PRELUDE = frozenset({"start", "progress", "usage"})
+"""Types of the events that are no part of an answer: a server may send them long before the first token, or instead."""
 
 
 class Accumulator:

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 
 from testkit.claude_double import ClaudeDouble
 from testkit.openai_double import OpenAIDouble
-from testkit.wire_server import CLOSE, WireServer, json_reply, reply, sse
+from testkit.wire_server import CLOSE, Answer, Request, WireServer, json_reply, reply, sse
 from unified_llm import (
     BreakerSettings,
     Budget,
     CallInfo,
     ChatRequest,
     ChatResponse,
+    ClaudeProvider,
     ConfigurationError,
     Limits,
     LLMProvider,
@@ -458,6 +459,36 @@ def test_everything_that_is_sent_makes_the_key_and_the_credential_does_not() -> 
     keys = {key_of("p", "a", c) for c in [call, *others]} | {key_of("q", "a", call), key_of("p", "b", call)}
     assert len(keys) == 8
     assert key_of("p", "a", replace(call, timeout=3.0)) in keys
+
+
+def test_another_api_version_is_another_api() -> None:
+    """What a server answers depends on the version that is asked for, at the same address."""
+
+    def by_version(request: Request) -> Answer:
+        message = {"role": "assistant", "content": request.target.partition("?")[2]}
+        return json_reply({"id": "c", "choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
+
+    cache = MemoryCache()
+    with WireServer(by_version) as server:
+        options = {"api_key": "k", "base_url": server.url + "/openai/v1", "model": "m", "cache": cache}
+        asked = [UnifiedLLM("azure", api_version=v, **options).chat("x") for v in ("preview", "latest", "preview")]  # type: ignore[arg-type]
+        assert [str(answer) for answer in asked] == [f"api-version={v}" for v in ("preview", "latest", "preview")]
+        assert [answer.cached for answer in asked] == [False, False, True]
+
+
+def test_another_region_of_a_cloud_is_another_server() -> None:
+    pytest.importorskip("anthropic")
+
+    def scope(**options: Any) -> str:
+        return ClaudeProvider(platform="vertex", base_url="http://127.0.0.1:1", **options).cache_scope
+
+    scopes = [
+        scope(region="europe-west1", project_id="p"),
+        scope(region="us-east5", project_id="p"),
+        scope(region="us-east5", project_id="q"),
+    ]
+    assert len(set(scopes)) == 3
+    assert ClaudeProvider(api_key="k").cache_scope == ""
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,34 @@ async def test_a_stream_that_says_nothing_is_given_up(says: str) -> None:
         with pytest.raises(APITimeoutError, match="first token"):
             async for _ in llm.stream_async("Hi"):
                 pass
-        # A sync stream that has begun, with nothing to say, is read for `timeout`: nothing can interrupt it.
         assert time.monotonic() - started < 4
         assert (failure.value.provider, failure.value.model) == ("openai-compatible", "m")
         assert failure.value.hint
+        assert all([await request.wait_gone_async(1.0) for request in server.requests])
+
+
+CLAUDE_OPENS = b'event: message_start\ndata: {"type": "message_start", "message": {"id": "m", "role": "assistant", '
+CLAUDE_OPENS += b'"model": "m", "content": [], "usage": {"input_tokens": 3}}}\n\n'
+
+
+@pytest.mark.parametrize("transport", ["openai", "claude, SDK", "claude, http"])
+async def test_a_blocking_stream_that_opened_without_a_token_is_not_waited_for_longer(transport: str) -> None:
+    """The driver has seen a beginning, and would wait for `timeout`, ten minutes."""
+    opening: Any = ROLE if transport == "openai" else CLAUDE_OPENS
+    with WireServer(lambda _: [*sse([opening], end=False), HANG]) as server:
+        claude = {"provider": "claude", "api_key": "sk-x", "model": "claude-haiku-5-5", "base_url": server.url}
+        options: dict[str, Any] = {
+            "openai": {"base_url": server.url + "/v1", "model": "m"},
+            "claude, SDK": claude,
+            "claude, http": {**claude, "transport": "http"},
+        }[transport]
+        with UnifiedLLM(retry=ONCE, timeout=600, **options) as llm:
+            with contextlib.suppress(APITimeoutError):
+                list(llm.stream("Hi", first_token_timeout=SOON))  # the first call of all imports the SDK, which counts
+            started = time.monotonic()
+            with pytest.raises(APITimeoutError, match="first token"):
+                list(llm.stream("Hi", first_token_timeout=SOON))
+            assert time.monotonic() - started < 5
         assert all([await request.wait_gone_async(1.0) for request in server.requests])
 
 

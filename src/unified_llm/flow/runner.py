@@ -37,14 +37,11 @@ from unified_llm.policy import (
     plan,
 )
 from unified_llm.responses import Attempt, ChatResponse
-from unified_llm.stream import StreamEnd, StreamEvent
+from unified_llm.stream import PRELUDE, StreamEnd, StreamEvent
 
 __all__ = ["Answered", "Flow", "FlowSettings"]
 
 T = TypeVar("T")
-
-_PRELUDE = frozenset({"start", "progress"})
-"""Events after which another target may still be asked: they are no part of an answer."""
 
 
 class Answered(NamedTuple, Generic[T]):
@@ -166,7 +163,7 @@ class Flow:
                     if isinstance(event, StreamEnd):
                         end = event
                         continue
-                    delivered = delivered or event.type not in _PRELUDE
+                    delivered = delivered or event.type not in PRELUDE
                     yield event
                     self._in_time(step)
                 outcome = _finished(end)
@@ -239,7 +236,7 @@ class Flow:
                         if isinstance(event, StreamEnd):
                             end = event
                             continue
-                        delivered = delivered or event.type not in _PRELUDE
+                        delivered = delivered or event.type not in PRELUDE
                         yield event
                 outcome = _finished(end)
             except UnifiedLLMError as exc:
@@ -358,7 +355,7 @@ async def _each_within(
                 event = await anext(events)
         except StopAsyncIteration:
             return
-        if event.type not in _PRELUDE:
+        if event.type not in PRELUDE:
             first_token = None
         yield event
 

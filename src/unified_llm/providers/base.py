@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsCodec, StreamDecoder
 from unified_llm.codecs.errors import SHAPE_ERRORS, request_id_of, unexpected_shape
 from unified_llm.codecs.event_decoder import then_raise
-from unified_llm.drivers.base import Driver
+from unified_llm.drivers.base import Driver, ReplyStream
 from unified_llm.errors import (
     APITimeoutError,
     InvalidRequestError,
@@ -28,7 +29,7 @@ from unified_llm.providers.caching import CachedCall, key_of
 from unified_llm.providers.images import ImageFitter
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
 from unified_llm.responses import Adjustment, ChatResponse, Embeddings, FinishReason, ModelInfo
-from unified_llm.stream import Accumulator, StreamEnd, StreamEvent, events_of
+from unified_llm.stream import PRELUDE, Accumulator, StreamEnd, StreamEvent, events_of
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["LLMProvider", "WireProvider"]
@@ -134,6 +135,8 @@ class WireProvider(LLMProvider):
     """
 
     cost_per_call: float | None = None
+    cache_scope: str = ""
+    """What is said to the server with every call, beside `base_url`: cached answers to another are no answers here."""
     speaks_http: ClassVar[bool] = True
     """Whether the status of a reply is one of HTTP, to be told in errors."""
 
@@ -219,7 +222,7 @@ class WireProvider(LLMProvider):
         """Who carries out a call: the driver itself, or the request's cache in front of it."""
         if request.cache is None:
             return self.driver
-        address = str(getattr(self, "base_url", None) or "")
+        address = f"{getattr(self, 'base_url', None) or ''} {self.cache_scope}".strip()
         return CachedCall(request.cache, self.driver, key_of(self.context.provider, address, call))
 
     def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
@@ -268,9 +271,13 @@ class WireProvider(LLMProvider):
                     for chunk in reply:
                         for event in run.read(decoder.feed, chunk):
                             yield event
-                        run.in_time()
+                        run.in_time(reply)
                 except StreamInterruptedError as exc:
+                    if run.is_late:
+                        raise
                     broken = exc
+                finally:
+                    run.stop_watching()
                 for event in run.read(_last_events, decoder, broken):
                     yield event
                 response = run.whole()
@@ -427,9 +434,11 @@ class _StreamRun:
         "_decoder",
         "_provider",
         "_request",
+        "_watch",
         "accumulator",
         "first",
         "headers",
+        "is_late",
         "started",
         "status",
     )
@@ -443,6 +452,8 @@ class _StreamRun:
         self.accumulator = Accumulator()
         self.started = time.perf_counter()
         self.first: float | None = None
+        self.is_late = False
+        self._watch: threading.Timer | None = None
         self.status: int | None = None
         self.headers: Any = None
 
@@ -453,7 +464,7 @@ class _StreamRun:
         return self._decoder
 
     def add(self, event: StreamEvent) -> None:
-        if self.first is None and event.type != "start" and event.type != "progress":
+        if self.first is None and event.type not in PRELUDE:
             self.first = time.perf_counter() - self.started
         self.accumulator.add(event)
 
@@ -493,11 +504,35 @@ class _StreamRun:
             headers=self.headers,
         )
 
-    def in_time(self) -> None:
-        """Keep-alive comments are no tokens. Raises `APITimeoutError`."""
+    def in_time(self, reply: ReplyStream | None = None) -> None:
+        """Keep-alive comments are no tokens. Raises `APITimeoutError`.
+
+        A `reply` that blocks its thread is watched from now on, by another one, until its first token: the driver knows
+        only that it has begun.
+        """
         limit = self._request.config.first_token_timeout
-        if limit is not None and self._says_nothing_for(limit):
+        if limit is None:
+            return
+        if self._says_nothing_for(limit):
             raise first_token_late(limit)
+        if self.first is not None:
+            self.stop_watching()
+        elif reply is not None and self._watch is None and self._provider.speaks_http:
+            left = limit - (time.perf_counter() - self.started)
+            self._watch = threading.Timer(max(0.0, left), self._give_up, (reply,))
+            self._watch.daemon = True
+            self._watch.start()
+
+    def _give_up(self, reply: ReplyStream) -> None:
+        """Close a reply whose first token is late: who reads it wakes up."""
+        if self.first is None:
+            self.is_late = True
+            reply.__exit__(None, None, None)
+
+    def stop_watching(self) -> None:
+        """The first token came, or nothing comes any more."""
+        if self._watch is not None:
+            self._watch.cancel()
 
     def _says_nothing_for(self, seconds: float) -> bool:
         return self.first is None and time.perf_counter() - self.started >= seconds
@@ -509,7 +544,8 @@ class _StreamRun:
         """
         limit = self._request.config.first_token_timeout
         late: UnifiedLLMError | None = None
-        if isinstance(exc, APITimeoutError) and limit is not None and self._says_nothing_for(0.9 * limit):
+        timed_out = isinstance(exc, APITimeoutError) and limit is not None and self._says_nothing_for(0.9 * limit)
+        if limit is not None and (self.is_late or timed_out):
             late = first_token_late(limit)
         (late or exc).with_context(
             provider=self._provider.context.provider,

@@ -107,6 +107,9 @@ class ClaudeProvider(WireProvider):
         self.files = Files(self)
         self._codec_without_thinking = AnthropicMessages(replay_thinking=False, secrets=secrets)
         self._without_thinking = WireProvider(context=context, driver=driver, chat=self._codec_without_thinking)
+        if elsewhere:
+            self.cache_scope = " ".join([platform, region or "", project_id or ""])
+        self._without_thinking.cache_scope = f"{self.base_url or ''} {self.cache_scope}".strip()
 
     @classmethod
     def settings_taken(cls, name: str, options: Mapping[str, object]) -> Mapping[str, tuple[str, ...]]:

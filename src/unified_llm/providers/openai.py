@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, 
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
 from typing import ClassVar, Literal, cast
+from urllib.parse import urlencode
 
 from unified_llm.codecs.base import ChatCodec, CodecContext
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
@@ -122,6 +123,7 @@ class OpenAICompatibleProvider(WireProvider):
                 "api_version": api_version,
             },
         )
+        self.cache_scope = urlencode(query)
         super().__init__(
             context=CodecContext(name, known),
             driver=HTTPDriver(
