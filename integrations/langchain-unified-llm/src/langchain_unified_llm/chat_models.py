@@ -14,7 +14,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from langchain_unified_llm.chat_settings import ChatSettings
+from langchain_unified_llm.chat_settings import ChatSettings, Method
 from langchain_unified_llm.errors import translated
 from unified_llm.errors import InvalidRequestError
 
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from langchain_unified_llm.stream_chunks import ChunkWriter
     from langchain_unified_llm.stream_protocol import EventWriter
-    from langchain_unified_llm.structured_output import Method
     from unified_llm.messages import Message
     from unified_llm.requests import ModelConfig
     from unified_llm.responses import ChatResponse
+else:
+    BaseTool = (
+        Any  # LangChain evaluates annotations (`with_fallbacks`); to import the class costs more than all of this
+    )
 
 __all__ = ["ChatUnifiedLLM"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeAlias, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
@@ -21,7 +21,10 @@ from langchain_unified_llm.profiles import LiveProfile, find_model, profile_of
 from langchain_unified_llm.settings import ConnectedModel
 from unified_llm.errors import UnifiedLLMError
 
-__all__ = ["FIELD_OPTIONS", "ChatSettings"]
+__all__ = ["FIELD_OPTIONS", "ChatSettings", "Method"]
+
+Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
+"""Ways to ask for structured output."""
 
 _log = logging.getLogger("unified_llm")
 

@@ -18,6 +18,8 @@ from unified_llm.errors import UnifiedLLMError
 
 if TYPE_CHECKING:
     from unified_llm import UnifiedLLM
+else:
+    UnifiedLLM = Any  # imported by the first call; LangChain evaluates annotations before (`with_fallbacks`)
 
 __all__ = ["ConnectedModel", "warn_unknown"]
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from operator import itemgetter
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -30,9 +30,8 @@ from langchain_unified_llm.errors import ModelRefusedError, NoToolCallError, Uni
 from langchain_unified_llm.tool_binding import neutral_tool
 from unified_llm.errors import InvalidRequestError
 
-__all__ = ["Method", "json_parser", "response_format", "titled", "tool_parser", "with_raw"]
+__all__ = ["json_parser", "response_format", "titled", "tool_parser", "with_raw"]
 
-Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
 Parser: TypeAlias = BaseCumulativeTransformOutputParser[Any]
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(?P<body>.*?)\n?\s*```", re.DOTALL)
