@@ -7,14 +7,13 @@ to the same dialect replays it unchanged; other dialects read the portable field
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union
 from uuid import uuid4
 
 from unified_llm import _json
-from unified_llm._dataclasses import dataclass
 from unified_llm.errors import InvalidMessageError
 
 __all__ = [

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from unified_llm._dataclasses import dataclass
 from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
 from unified_llm.messages import Message
 from unified_llm.tools import Tool, ToolChoice

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 from unified_llm import _json
-from unified_llm._dataclasses import dataclass
 from unified_llm.errors import StructuredOutputError
 from unified_llm.messages import Message, ToolCall
 

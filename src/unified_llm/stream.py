@@ -8,10 +8,9 @@ Parts are numbered by `index`, counted from 0 in the order in which they first a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeAlias, Union
 
-from unified_llm._dataclasses import dataclass
 from unified_llm.messages import Message, Opaque, Origin, Part, Text, Thinking, ToolCall
 from unified_llm.responses import ChatResponse, FinishReason, Usage
 

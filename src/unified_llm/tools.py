@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, Union
 
-from unified_llm._dataclasses import dataclass
 from unified_llm.errors import InvalidRequestError
 
 __all__ = ["Tool", "ToolChoice", "ToolLike", "normalize_tool", "normalize_tool_choice", "normalize_tools"]

@@ -8,14 +8,13 @@ the core's `retryable`. `response` and `request_id` are what LangChain copies in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from langchain_core import exceptions as lc
 
 from unified_llm import errors as core
-from unified_llm._dataclasses import dataclass
 
 __all__ = ["ErrorResponse", "ModelRefusedError", "NoToolCallError", "translate", "translated"]
 
