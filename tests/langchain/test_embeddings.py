@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from langchain_core.documents import Document
-from langchain_core.exceptions import ModelInvalidRequestError, ModelRateLimitError
+from langchain_core.exceptions import ModelAPIError, ModelInvalidRequestError, ModelRateLimitError
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import ValidationError
 
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings, UnifiedLLMRerank
 from testkit.openai_double import Fail, OpenAIDouble
@@ -55,6 +58,43 @@ async def test_errors_are_langchains_too() -> None:
     with pytest.raises(ModelInvalidRequestError) as caught:
         UnifiedLLMEmbeddings(model="offline").embed_documents(["ok", "  "])
     assert isinstance(caught.value, UnifiedLLMError)
+
+
+async def test_one_text_where_a_list_belongs_is_an_error_and_not_a_vector_for_each_letter() -> None:
+    embeddings = UnifiedLLMEmbeddings(model="offline")
+    text: Any = "abc"
+    with pytest.raises(ModelInvalidRequestError, match="embed_query"):
+        embeddings.embed_documents(text)
+    with pytest.raises(ModelInvalidRequestError, match="embed_query"):
+        await embeddings.aembed_documents(text)
+
+
+async def test_retries_and_limits_are_those_of_the_fields() -> None:
+    with OpenAIDouble().script(*[Fail(500)] * 4) as double:
+        client = UnifiedLLM("openai-compatible", base_url=double.url)
+        embeddings = UnifiedLLMEmbeddings(client=client, model="openai-compatible:m", max_retries=0)
+        with pytest.raises(ModelAPIError):
+            embeddings.embed_query("x")
+        with pytest.raises(ModelAPIError):
+            await embeddings.aembed_query("x")
+        assert len(double.requests) == 2
+        with pytest.raises(ModelAPIError):
+            UnifiedLLMEmbeddings(client=client, model="openai-compatible:m", max_retries=1).embed_query("x")
+        assert len(double.requests) == 4
+    with pytest.raises(ValidationError):
+        UnifiedLLMEmbeddings(deadline=0)
+
+
+def test_a_label_groups_the_calls() -> None:
+    client = UnifiedLLM("offline")
+    UnifiedLLMEmbeddings(client=client, label="index").embed_query("x")
+    assert client.usage.total(label="index").calls == 1
+
+
+def test_an_unknown_parameter_is_not_sent_to_a_field_that_is_not_there() -> None:
+    options: dict[str, Any] = {"model": "offline", "chunk_size": 3}
+    with pytest.warns(UserWarning, match="'chunk_size' is not sent$"):
+        UnifiedLLMEmbeddings(**options)
 
 
 def test_a_client_may_be_shared_with_the_chat_model() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from langchain_core.embeddings import Embeddings
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from langchain_unified_llm.connections import with_provider
-from langchain_unified_llm.errors import translate
+from langchain_unified_llm.errors import translated
 from langchain_unified_llm.settings import ConnectedModel
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import InvalidRequestError
 
 __all__ = ["UnifiedLLMEmbeddings"]
 
@@ -33,6 +36,15 @@ class UnifiedLLMEmbeddings(ConnectedModel, Embeddings):
     dimensions: int | None = Field(default=None, gt=0)
     """Length of the vectors, where the model can shorten them."""
 
+    max_retries: int | None = Field(default=None, ge=0)
+    """Attempts after the first on failures that may pass; None is the core's default."""
+
+    deadline: float | None = Field(default=None, gt=0)
+    """Most seconds for all texts of a call, retries included."""
+
+    label: str | None = None
+    """Groups calls in the core's usage totals and budgets."""
+
     @override
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per text, in order; an empty list asks nobody.
@@ -42,21 +54,17 @@ class UnifiedLLMEmbeddings(ConnectedModel, Embeddings):
         """
         if not texts:
             return []
-        try:
-            return self.core_client().embed(list(texts), self._reference(), dimensions=self.dimensions).tolist()
-        except UnifiedLLMError as exc:
-            raise translate(exc) from exc
+        with translated():
+            return self.core_client().embed(_checked(texts), self._reference(), **self._options()).tolist()
 
     @override
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """`embed_documents`, without blocking the event loop."""
         if not texts:
             return []
-        try:
+        with translated():
             client = self.core_client()
-            return (await client.embed_async(list(texts), self._reference(), dimensions=self.dimensions)).tolist()
-        except UnifiedLLMError as exc:
-            raise translate(exc) from exc
+            return (await client.embed_async(_checked(texts), self._reference(), **self._options())).tolist()
 
     @override
     def embed_query(self, text: str) -> list[float]:
@@ -71,3 +79,13 @@ class UnifiedLLMEmbeddings(ConnectedModel, Embeddings):
     def _reference(self) -> str | None:
         """The model, unless only the provider was named: that one then chooses its own embedding model."""
         return with_provider(self.model, self.provider, self.base_url)
+
+    def _options(self) -> dict[str, Any]:
+        names = ("dimensions", "max_retries", "deadline", "label")
+        return {name: getattr(self, name) for name in names}
+
+
+def _checked(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise InvalidRequestError("texts is one str, not a list of them", hint="use embed_query, or pass [text]")
+    return list(texts)

@@ -30,11 +30,12 @@ def warn_unknown(names: Iterable[str], known: Iterable[str]) -> None:
     The warning points at the line that made the call, and Python shows it once for each such line.
     """
     candidates = list(known)
+    place = " (server-specific fields go in extra_body={...})" if "extra_body" in candidates else ""
     for name in names:
         near = get_close_matches(name, candidates, n=1, cutoff=0.6)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         warnings.warn(
-            f"unknown parameter {name!r} is not sent{guess} (server-specific fields go in extra_body={{...}})",
+            f"unknown parameter {name!r} is not sent{guess}{place}",
             stacklevel=_level_of_the_caller(),
         )
 
