@@ -23,6 +23,7 @@ NO_IO: dict[type, set[str]] = {
         "create_message",
         "create_tool",
         "create_conversation",
+        "add_hook",
     },
     ConversationManager: {
         "create_conversation",

@@ -8,7 +8,8 @@ import pytest
 
 from testkit.mcp_clients import ERAS, in_memory
 from testkit.probe_provider import ProbeProvider
-from unified_llm import UnifiedLLM
+from unified_llm import Embeddings, EmbedRequest, Price, PriceTable, UnifiedLLM
+from unified_llm.errors import ServerError
 from unified_llm_mcp import ModelServer, Settings, build_server
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.limits import Limits
@@ -95,20 +96,101 @@ async def test_a_call_cancelled_while_it_waits_is_never_sent(era: str) -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_chats_are_refused_once_the_known_cost_reaches_the_limit(era: str) -> None:
+async def test_calls_that_may_exceed_the_spending_limit_are_refused(era: str) -> None:
     provider = ProbeProvider(cost=0.6)
     async with in_memory(serve(provider, max_spend_usd=1.0), era) as client:
-        results = [await client.call("chat", prompt="x") for _ in range(3)]
-        assert not (await client.call("embed", texts=["free"])).is_error
+        results = [await client.call("chat", prompt="x") for _ in range(2)]
     assert results[0].structured["usage"] == {
         "input_tokens": 5,
         "output_tokens": 3,
         "cost_usd": 0.6,
         "cost_known": True,
     }
-    assert [result.is_error for result in results] == [False, False, True]
-    assert results[2].error["category"] == "spending_limit"
-    assert "--max-spend" in results[2].text
+    assert [result.is_error for result in results] == [False, True]
+    assert results[1].error["category"] == "spending_limit"
+    assert "--max-spend" in results[1].text
+    assert len(provider.requests) == 1
+
+
+async def test_embeddings_are_refused_too_once_the_limit_is_reached() -> None:
+    provider = ProbeProvider(cost=1.0)
+    async with in_memory(serve(provider, max_spend_usd=1.0)) as client:
+        await client.call("chat", prompt="x")
+        refused = await client.call("embed", texts=["x"])
+    assert refused.error["category"] == "spending_limit"
+    assert provider.embed_requests == []
+
+
+async def test_embeddings_count() -> None:
+    class Billed(ProbeProvider):
+        async def embed_async(self, request: EmbedRequest) -> Embeddings:
+            return (await super().embed_async(request)).priced(1.0)
+
+    server = serve(Billed(), max_spend_usd=1.0)
+    async with in_memory(server) as client:
+        results = [await client.call("embed", texts=["x"]) for _ in range(2)]
+    assert [result.is_error for result in results] == [False, True]
+    assert server.state.usage.of("local")["cost_usd"] == 1.0
+
+
+async def test_calls_at_the_same_time_do_not_exceed_the_limit_together() -> None:
+    provider = ProbeProvider(cost=1.0)
+    async with in_memory(serve(provider, max_spend_usd=2.0)) as client:
+        results = await asyncio.gather(*(client.call("chat", prompt="x") for _ in range(20)))
+    assert sum(not result.is_error for result in results) == len(provider.requests) == 2
+
+
+async def test_once_the_cost_of_a_model_is_known_its_calls_are_parallel() -> None:
+    provider = ProbeProvider(cost=0.01)
+    async with in_memory(serve(provider, max_spend_usd=1.0)) as client, asyncio.TaskGroup() as group:
+        await client.call("chat", prompt="x")
+        provider.gate = asyncio.Event()
+        for _ in range(8):
+            group.create_task(client.call("chat", prompt="x"))
+        await provider.wait_open(8)
+        provider.gate.set()
+
+
+PRICED = PriceTable({"probe:talker": Price(input=0.0, output=1_000_000.0)})  # a dollar a token
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_answers_that_were_cut_count_for_the_limit_and_in_the_usage(how: str) -> None:
+    provider = ProbeProvider("one two three four five six", "seven")
+    provider.gate, provider.first_piece_before_gate = asyncio.Event(), True
+    server = build_server(UnifiedLLM(provider=provider, prices=PRICED, max_retries=0), Settings(max_spend_usd=4.0))
+    arrived = asyncio.Event()
+
+    async def progress(count: float, total: float | None, message: str | None) -> None:
+        arrived.set()
+
+    async with in_memory(server) as client:
+        call = asyncio.create_task(client.call("chat", prompt="x", progress=progress))
+        await arrived.wait()
+        if how == "failed":
+            provider.error = ServerError("broken", hint="x")
+            provider.gate.set()
+            await call
+        else:
+            await client.cancel(call)
+        await runs_become(server, 0)
+        used = server.state.usage.of("local")
+        refused = await client.call("chat", prompt="x")
+    assert (used["unfinished"], used["chats"]) == (1, 0)
+    assert used["cost_usd"] >= 4.0
+    assert refused.error["category"] == "spending_limit"
+
+
+async def test_the_limit_of_a_server_does_not_concern_others_that_use_its_client() -> None:
+    provider = ProbeProvider(cost=1.0)
+    client = UnifiedLLM(provider=provider)
+    async with in_memory(build_server(client, Settings(max_spend_usd=1.0))) as limited:
+        await limited.call("chat", prompt="x")
+        assert (await limited.call("chat", prompt="x")).is_error
+        async with client.stream_async("x") as stream:
+            assert [event async for event in stream][-1].type == "end"
+        async with in_memory(build_server(client, Settings(max_spend_usd=1.0))) as other:
+            assert not (await other.call("chat", prompt="x")).is_error
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -187,7 +187,7 @@ def test_what_uvx_installs_reaches_the_models_the_readme_names() -> None:
     project = tomllib.loads((MEMBER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = next(text for text in project["dependencies"] if text.startswith("unified-llm["))
     extras = set(core.partition("[")[2].partition("]")[0].split(","))
-    assert {"claude", "lmstudio"} <= extras
+    assert {"claude", "lmstudio", "prices"} <= extras
     assert "[local]" in README  # what it does not install, and how to have it
 
 

@@ -84,6 +84,7 @@ async def test_usage_counts_what_is_known_and_what_is_not(era: str) -> None:
         usage = await read_json(client, "llm://usage")
     assert usage == {
         "chats": 2,
+        "unfinished": 0,
         "embeddings": 1,
         "input_tokens": 12,
         "output_tokens": 6,

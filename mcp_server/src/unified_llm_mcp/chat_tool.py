@@ -22,7 +22,6 @@ __all__ = ["chat", "chat_result", "get_response", "start_chat"]
 
 async def chat(state: ServerState, arguments: ChatArguments, call: Call) -> dict[str, Any]:
     """Answer, or hand over a `response_id` when the answer takes longer than the client waits."""
-    state.limits.check_spending()
     started = await start_chat(state, arguments, call.subject)
     try:
         if arguments.conversation_id == "new":
@@ -67,15 +66,14 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
     conversation_id, conversation = _conversation(state, arguments, subject)
 
     async def produce(run: Run[ChatResponse]) -> ChatResponse:
-        async with conversation.turn, state.limits.slot():
+        state.usage.watch(subject)
+        async with conversation.turn, state.spending.learning(options.get("model") or ""), state.limits.slot():
             system = arguments.system or conversation.system
             response = await _answer(state, run, (*conversation.messages, *added), options, system)
             # Only now: a failed or cancelled call leaves the conversation as it was.
             conversation.messages += (*added, response.message)
             conversation.system = system
-        cost = response.cost
-        state.limits.record(cost)
-        state.usage.add(subject, "chats", response.usage, cost)
+        state.usage.add(subject, "chats", response.usage, response.cost)
         return response
 
     return ChatRun(
@@ -137,6 +135,7 @@ def _options(state: ServerState, arguments: ChatArguments) -> tuple[dict[str, An
         temperature=arguments.temperature,
         response_format=response_format(arguments.response_schema),
         timeout=state.settings.timeout,
+        label=state.spending.label,
     )
     return options, notes
 

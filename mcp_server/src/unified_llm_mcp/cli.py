@@ -92,7 +92,11 @@ def _add_limit_options(group: Any) -> None:
     group.add_argument("--max-tokens", type=int, metavar="N", help="most output tokens of one chat")
     group.add_argument("--max-output-chars", type=int, metavar="N", help="characters of an answer in a result (100000)")
     group.add_argument(
-        "--max-spend", type=float, dest="max_spend_usd", metavar="USD", help="spending after which chats are refused"
+        "--max-spend",
+        type=float,
+        dest="max_spend_usd",
+        metavar="USD",
+        help="most spending: calls that may exceed it are refused",
     )
     group.add_argument("--calls-per-minute", type=int, metavar="N", help="tool calls of one caller (600)")
     group.add_argument("--max-concurrency", type=int, metavar="N", help="calls to models at the same time (64)")

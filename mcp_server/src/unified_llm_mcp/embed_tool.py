@@ -26,11 +26,12 @@ CONTENT_BYTES = 4096
 
 async def embed(state: ServerState, arguments: EmbedArguments, call: Call) -> dict[str, Any]:
     """The vectors of `texts`, in order."""
-    async with state.limits.slot():
+    model = arguments.model or state.settings.embed_model
+    async with state.spending.learning(model or ""), state.limits.slot():
         vectors = await state.client.embed_async(
-            arguments.texts, arguments.model or state.settings.embed_model, dimensions=arguments.dimensions
+            arguments.texts, model, dimensions=arguments.dimensions, label=state.spending.label
         )
-    state.usage.add(call.subject, "embeddings", vectors.usage, None)
+    state.usage.add(call.subject, "embeddings", vectors.usage, vectors.cost)
     encoding = _encoding(arguments.encoding, vectors)
     adjustments = [f"{a.what} {a.kind}: {a.reason}" for a in vectors.adjustments]
     structured = compact(

@@ -92,9 +92,15 @@ _HINTS = {
     "unknown_provider": "call list_models to see the providers and models there are",
 }
 
+_SPENDING = "ask for less (a smaller max_tokens); or ask the person who runs the server to raise --max-spend"
+
 
 def failure_of(error: UnifiedLLMError) -> ToolCallError:
     """The tool failure of a library error."""
+    from unified_llm import BudgetExceeded  # not above: the list of tools is told before the library is loaded
+
+    if isinstance(error, BudgetExceeded):
+        return ToolCallError("spending_limit", error.message, hint=_SPENDING, provider=error.provider)
     category = next((name for kind, name in _CATEGORIES if isinstance(error, kind)), "error")
     hints = [error.hint, _HINTS.get(category)]
     return ToolCallError(

@@ -1,4 +1,4 @@
-"""Limits of one server: calls per minute and caller, calls at the same time, spending."""
+"""Limits of one server: calls per minute and caller, calls at the same time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class Limits:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
         self._waiting = 0
-        self.spent_usd = 0.0
 
     def admit(self, subject: str) -> None:
         """Count a call of `subject` (a token bucket); refuse it when the caller is too fast."""
@@ -46,20 +45,6 @@ class Limits:
                 retryable=True,
                 retry_after_s=math.ceil((1 - level) * 60 / rate * 10) / 10,
             )
-
-    def check_spending(self) -> None:
-        """Refuse a chat once the spending limit is reached."""
-        limit = self._settings.max_spend_usd
-        if limit is not None and self.spent_usd >= limit:
-            raise ToolCallError(
-                "spending_limit",
-                f"this server may spend {limit:g} USD and has spent {self.spent_usd:.4f} USD",
-                hint="ask the person who runs the server to raise --max-spend, or use a local model there",
-            )
-
-    def record(self, cost_usd: float | None) -> None:
-        """Count what a call has cost; None (unknown) counts nothing."""
-        self.spent_usd += cost_usd or 0.0
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -35,7 +35,8 @@ class Settings:
         calls_per_minute: tool calls of one caller; bursts of that many are fine.
         max_concurrency: calls to models at the same time; further ones wait.
         max_queue: calls that may wait; further ones are refused.
-        max_spend_usd: spending after which chats are refused. Counts only calls whose cost is known.
+        max_spend_usd: most spending: chats and embeddings that may exceed it are refused, answers that were cut count.
+            Calls whose cost is not known count as nothing.
         provider_timeout: seconds one provider gets to list its models.
         models_ttl: seconds a list of models is kept.
         conversation_ttl, result_ttl: seconds a conversation, or a kept result, lives after its last use.

@@ -11,6 +11,7 @@ from unified_llm_mcp.expiring import ExpiringStore
 from unified_llm_mcp.limits import Limits
 from unified_llm_mcp.runs import Run, Runs
 from unified_llm_mcp.settings import Settings
+from unified_llm_mcp.spending import Spending
 from unified_llm_mcp.usage import UsageLog
 
 __all__ = ["ChatRun", "Conversation", "ServerState"]
@@ -46,8 +47,10 @@ class ServerState:
         self.client = client
         self.settings = settings
         self.limits = Limits(settings)
+        self.spending = Spending(client, settings.max_spend_usd)
         self.models = ModelCatalogue(client, settings)
         self.usage = UsageLog()
+        client.add_hook(self.usage)
         self.runs = Runs()
         self.results: ExpiringStore[ChatRun] = ExpiringStore(
             "resp", ttl=settings.result_ttl, capacity=settings.max_results, dropped=lambda kept: kept.run.cancel()

@@ -152,6 +152,14 @@ class UnifiedLLM(ChatCalls, EmbedCalls, ModelCalls, ProviderChoice):
     def __repr__(self) -> str:
         return f"UnifiedLLM(provider={self._router.described!r}, model={self._router.model!r})"
 
+    def add_hook(self, hook: object) -> None:
+        """Add a hook to those given as `hooks`. It sees the calls that begin from now on.
+
+        Raises:
+            ConfigurationError: it has none of the methods of `unified_llm.flow.Hooks`.
+        """
+        self._flow.hooks.add(*checked_hooks([hook]))
+
     # -- chat -------------------------------------------------------------------------------------------------------
     def create_message(
         self,
