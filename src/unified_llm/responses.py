@@ -1,20 +1,18 @@
-"""What comes back: `ChatResponse` (a str), `Usage`, `Embedding(s)`, `ModelInfo`. Unknown is None, never 0."""
+"""What comes back: `ChatResponse` (a str) and `ModelInfo`; `usage` and `vectors` have the rest. Unknown is None."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from unified_llm import _json
 from unified_llm.errors import StructuredOutputError
 from unified_llm.messages import Message, ToolCall
+from unified_llm.usage import Adjustment, Attempt, FinishReason, Usage
+from unified_llm.vectors import Embedding, Embeddings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from unified_llm.requests import ResponseFormat
 
 __all__ = [
@@ -30,91 +28,6 @@ __all__ = [
 ]
 
 Capability: TypeAlias = Literal["yes", "no", "unknown"]
-
-
-class FinishReason(StrEnum):
-    """Why generation ended, in one vocabulary; `ChatResponse.native_finish_reason` keeps the server's word."""
-
-    STOP = "stop"
-    LENGTH = "length"
-    TOOL_CALLS = "tool_calls"
-    STOP_SEQUENCE = "stop_sequence"
-    CONTENT_FILTER = "content_filter"
-    REFUSAL = "refusal"
-    PAUSE = "pause"
-    CONTEXT_OVERFLOW = "context_overflow"
-    CANCELLED = "cancelled"
-    ERROR = "error"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Adjustment:
-    """Something asked for that was not done as asked. Nothing is changed or dropped without one of these.
-
-    Attributes:
-        kind: "dropped" (not sent), "changed" (sent differently), "lost" (part of the history that could not be kept).
-        what: the option or part, such as ``temperature`` or ``messages[3].thinking``.
-        reason: why, in one sentence.
-    """
-
-    kind: Literal["dropped", "changed", "lost"]
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A call that failed before the one that answered (or before the error was raised).
-
-    `error` is the class name, `reason` its message, without secrets.
-    """
-
-    provider: str
-    model: str | None
-    error: str
-    reason: str
-    status: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one call. None means the server did not say.
-
-    `input_tokens` is the whole prompt, cached tokens included (providers that count them apart are summed);
-    `output_tokens` includes `reasoning_tokens`. `native` is the server's own usage object.
-    """
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    native: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def total_tokens(self) -> int | None:
-        """Input plus output, or None when either is unknown."""
-        if self.input_tokens is None or self.output_tokens is None:
-            return None
-        return self.input_tokens + self.output_tokens
-
-    def to_dict(self) -> dict[str, int]:
-        """The known figures only, `total_tokens` included."""
-        figures = asdict(self) | {"total_tokens": self.total_tokens}
-        return {k: v for k, v in figures.items() if isinstance(v, int)}
-
-    def __add__(self, other: Usage) -> Usage:
-        def add(a: int | None, b: int | None) -> int | None:
-            return b if a is None else a if b is None else a + b
-
-        return Usage(
-            add(self.input_tokens, other.input_tokens),
-            add(self.output_tokens, other.output_tokens),
-            add(self.cache_read_tokens, other.cache_read_tokens),
-            add(self.cache_write_tokens, other.cache_write_tokens),
-            add(self.reasoning_tokens, other.reasoning_tokens),
-        )
 
 
 @dataclass(slots=True)
@@ -320,120 +233,6 @@ class ChatResponse(str):
             "attempts": [asdict(a) for a in d.attempts],
         }
         return {k: v for k, v in values.items() if v is not None and v != [] and v != {}}
-
-
-class Embedding(list[float]):
-    """One vector: a list of float, with the `model`, `provider` and `usage` of the call that made it."""
-
-    model: str | None = None
-    provider: str | None = None
-    usage: Usage = Usage()
-
-    @property
-    def dimensions(self) -> int:
-        """Length of the vector."""
-        return len(self)
-
-
-class Embeddings(Sequence[Embedding]):
-    """Vectors in the order of the texts, kept as packed float32 until one is looked at.
-
-    ``embeddings[i]`` is an `Embedding` (a list of float); `tolist` gives plain lists, `to_numpy` one float32 matrix
-    of shape (texts, dimensions) without a copy per number. `latency` is in seconds, or None.
-    """
-
-    __slots__ = ("_cost", "adjustments", "latency", "model", "provider", "request_id", "usage", "vectors")
-
-    def __init__(
-        self,
-        vectors: Sequence[array[float]],
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        usage: Usage | None = None,
-        adjustments: tuple[Adjustment, ...] = (),
-        request_id: str | None = None,
-    ) -> None:
-        self.vectors = list(vectors)
-        self.model = model
-        self.provider = provider
-        self.usage = usage or Usage()
-        self.adjustments = adjustments
-        self.request_id = request_id
-        self.latency: float | None = None
-        self._cost: float | Callable[[], float | None] | None = None
-
-    @property
-    def cost(self) -> float | None:
-        """USD, 0 for what runs on this machine, None when the price is not known."""
-        if callable(self._cost):
-            self._cost = self._cost()
-        return self._cost
-
-    @property
-    def unlooked_cost(self) -> float | Callable[[], float | None] | None:
-        """The cost, or what finds it: for those who count calls without waiting for a price list."""
-        return self._cost
-
-    def __getstate__(self) -> tuple[None, dict[str, Any]]:  # pickle and copy: what finds the cost holds the client
-        return None, {name: getattr(self, name) for name in self.__slots__} | {"_cost": self.cost}
-
-    def priced(self, cost: float | Callable[[], float | None] | None) -> Embeddings:
-        """Set the cost, unless it is known already. Returns self."""
-        if self._cost is None:
-            self._cost = cost
-        return self
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    @overload
-    def __getitem__(self, index: int) -> Embedding: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Embedding]: ...
-    def __getitem__(self, index: int | slice) -> Embedding | list[Embedding]:
-        if isinstance(index, slice):
-            return [self._one(v) for v in self.vectors[index]]
-        return self._one(self.vectors[index])
-
-    def __iter__(self) -> Iterator[Embedding]:
-        return map(self._one, self.vectors)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self.tolist() == [list(v) for v in other]
-
-    __hash__ = None  # type: ignore[assignment]  # equal to lists, so as unhashable as they are
-
-    def __repr__(self) -> str:
-        return f"Embeddings({len(self)} x {self.dimensions or 0}, model={self.model!r}, provider={self.provider!r})"
-
-    def _one(self, vector: array[float]) -> Embedding:
-        one = Embedding(vector)
-        one.model, one.provider, one.usage = self.model, self.provider, self.usage
-        return one
-
-    @property
-    def dimensions(self) -> int | None:
-        """Length of each vector, or None when there is none."""
-        return len(self.vectors[0]) if self.vectors else None
-
-    def tolist(self) -> list[list[float]]:
-        """Plain lists of float."""
-        return [v.tolist() for v in self.vectors]
-
-    def to_numpy(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """A float32 matrix of shape (texts, dimensions).
-
-        Raises:
-            MissingDependencyError: numpy is not installed.
-        """
-        from unified_llm._optional import require
-
-        numpy = require("numpy", extra="numpy", purpose="Embeddings.to_numpy()")
-        matrix: np.ndarray[Any, np.dtype[np.float32]] = numpy.empty((len(self), self.dimensions or 0), "float32")
-        for i, vector in enumerate(self.vectors):
-            matrix[i] = numpy.frombuffer(vector, "float32")
-        return matrix
 
 
 @dataclass(frozen=True, slots=True)
