@@ -16,13 +16,16 @@ from langchain_core.runnables import RunnableLambda
 from pydantic import SecretStr, ValidationError
 
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings, __version__
-from testkit.openai_double import OpenAIDouble
+from testkit.openai_double import OpenAIDouble, Say
+from unified_llm import ModelConfig, UnifiedLLM
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.testing import FakeLLM
 
 KEY = "planted-key-4f1d2c9a"
 HEADER = "planted-header-77aa31"
 OPTION = "planted-option-90bb12"
+FIELD = "planted-field-5e6f01"
+CALL = "planted-call-c0ffee"
 NAMESPACES = ["langchain_unified_llm"]
 
 
@@ -34,6 +37,8 @@ def guarded(**fields: Any) -> ChatUnifiedLLM:
         api_key=KEY,
         extra_headers={"X-Token": HEADER},
         client_options={"headers": {"X-Other": OPTION}},
+        extra_body={"api_key": FIELD, "sources": [{"type": "search", "authentication": {"access_token": FIELD}}]},
+        provider_options={"openai-compatible": {"note": f"Bearer {FIELD}"}},
         max_retries=0,
         **fields,
     )
@@ -232,6 +237,9 @@ def test_prompt_caching_may_be_asked_for_as_middleware_does(claude_double: Any) 
 # -- secrets --------------------------------------------------------------------------------------------------------
 
 
+CALLED_WITH: dict[str, Any] = {"extra_headers": {"X-Tenant": CALL}, "extra_body": {"password": CALL}}
+
+
 class Trace(BaseCallbackHandler):
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -247,7 +255,7 @@ def test_no_secret_is_in_any_repr_dump_trace_cache_key_or_error() -> None:
     llm = guarded()
     trace = Trace()
     with pytest.raises(UnifiedLLMError) as caught:
-        llm.invoke("Hi", config={"callbacks": [trace]})
+        llm.invoke("Hi", config={"callbacks": [trace]}, **CALLED_WITH)
     texts = [
         repr(llm),
         str(llm),
@@ -256,9 +264,10 @@ def test_no_secret_is_in_any_repr_dump_trace_cache_key_or_error() -> None:
         dumps(llm.bind(stop=["x"])),
         llm.model_dump_json(exclude={"client_options", "extra_headers"}),
         repr(llm._identifying_params),
-        repr(llm._get_invocation_params()),
-        repr(llm._get_ls_params()),
-        llm._get_llm_string(),
+        llm.model_dump_json(),
+        repr(llm._get_invocation_params(**CALLED_WITH)),
+        repr(llm._get_ls_params(**CALLED_WITH)),
+        llm._get_llm_string(**CALLED_WITH),
         repr(llm.core_client()),
         repr(llm.connections),
         repr(caught.value.__dict__),
@@ -266,7 +275,7 @@ def test_no_secret_is_in_any_repr_dump_trace_cache_key_or_error() -> None:
         *trace.seen,
     ]
     for text in texts:
-        for secret in (KEY, HEADER, OPTION):
+        for secret in (KEY, HEADER, OPTION, FIELD, CALL):
             assert secret not in text
 
 
@@ -281,6 +290,32 @@ def test_headers_are_sent_nevertheless() -> None:
         )
         llm.invoke("Hi")
     assert double.requests[-1].headers["x-token"] == HEADER
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_headers_of_a_call_may_be_secrets_and_are_sent_whole(bound: bool) -> None:
+    headers = {"X-Token": SecretStr(HEADER), "X-Plain": "plain"}
+    given: dict[str, Any] = {} if bound else {"extra_headers": headers}
+    with OpenAIDouble() as double:
+        llm = ChatUnifiedLLM(model="openai-compatible:m", base_url=double.url)
+        answerer = llm.bind(extra_headers=headers) if bound else llm
+        assert HEADER not in repr(answerer)
+        answerer.invoke("Hi", **given)
+    sent = double.requests[-1].headers
+    assert (sent["x-token"], sent["x-plain"]) == (HEADER, "plain")
+
+
+def test_keys_in_the_body_are_sent_whole_and_change_the_cache_key() -> None:
+    with FakeLLM("ok", "ok") as fake:
+        llm = ChatUnifiedLLM(client=fake, extra_body={"search": {"api_key": FIELD, "depth": 2}})
+        llm.invoke("Hi")
+        assert fake.requests[-1].body["search"] == {"api_key": FIELD, "depth": 2}
+        llm.invoke("Hi", extra_body={"search": {"api_key": SecretStr(CALL)}})
+        assert fake.requests[-1].body["search"] == {"api_key": CALL}
+        other = ChatUnifiedLLM(client=fake, extra_body={"search": {"api_key": CALL, "depth": 2}})
+    assert llm._get_llm_string() != other._get_llm_string()
+    assert llm._get_llm_string(extra_body={"token": "a"}) != llm._get_llm_string(extra_body={"token": "b"})
+    assert llm._get_llm_string(extra_headers={"x": "a"}) != llm._get_llm_string(extra_headers={"x": "b"})
 
 
 # -- storing --------------------------------------------------------------------------------------------------------
@@ -357,6 +392,7 @@ def test_langchain_loads_no_class_outside_its_own_list() -> None:
         {"extra_body": {"a": 1}},
         {"extra_headers": {"a": "1"}},
         {"client_options": {"a": "1"}},
+        {"config_path": "elsewhere.toml"},
         {"provider_options": {"offline": {"a": 1}}},
         {"output_version": "v1"},
     ],
@@ -367,6 +403,40 @@ def test_every_setting_that_may_change_an_answer_changes_the_cache_key(fields: d
     key = ChatUnifiedLLM(**base)._get_llm_string()
     assert ChatUnifiedLLM(**(base | fields))._get_llm_string() != key
     assert ChatUnifiedLLM(**base)._get_llm_string() == key
+
+
+def test_the_server_behind_a_client_or_the_environment_is_in_the_cache_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = InMemoryCache()
+    with OpenAIDouble() as one, OpenAIDouble() as other:
+        one.script(Say("one"), Say("one"))
+        other.script(Say("other"), Say("other"))
+        given, set_up = [], []
+        for double in (one, other):
+            client = UnifiedLLM(provider="openai-compatible", model="m", base_url=double.url)
+            given.append(ChatUnifiedLLM(client=client, cache=cache).invoke("Hi").text)
+            client.close()
+            monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", double.url)
+            llm = ChatUnifiedLLM(model="openai-compatible:m", cache=cache)
+            set_up.append(llm.invoke("Hello").text)
+    assert given == set_up == ["one", "other"]
+
+
+def test_clients_of_different_models_or_options_do_not_share_answers() -> None:
+    keys = set()
+    for options in ({"model": "a"}, {"model": "b"}, {"config": ModelConfig(temperature=0.5)}):
+        with UnifiedLLM(provider="offline", **options) as client:
+            keys.add(ChatUnifiedLLM(client=client)._get_llm_string())
+    assert len(keys) == 3
+
+
+def test_a_field_that_is_set_later_changes_the_cache_key() -> None:
+    llm = ChatUnifiedLLM(model="offline", stop=["a"])
+    before = llm._get_llm_string()
+    llm.temperature = 0.5
+    after = llm._get_llm_string()
+    assert llm.stop is not None
+    llm.stop.append("b")
+    assert len({before, after, llm._get_llm_string()}) == 3
 
 
 def test_a_cached_answer_is_returned_without_asking() -> None:

@@ -56,6 +56,11 @@ class ProviderChoice(ClientBase):
         return self._router.current
 
     @property
+    def current_model(self) -> str | None:
+        """The model that calls go to which name none; None: the provider's own default. Never asks anybody."""
+        return self._router.model
+
+    @property
     def detection(self) -> Detection | None:
         """Why the current provider was chosen; None when it was given, or before it was needed."""
         return self._router.detection

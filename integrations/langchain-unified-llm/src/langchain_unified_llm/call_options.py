@@ -7,10 +7,9 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
 from langchain_unified_llm.chat_settings import FIELD_OPTIONS
 from langchain_unified_llm.connections import with_provider
+from langchain_unified_llm.hiding import PASSED_ON, shown
 from langchain_unified_llm.settings import warn_unknown
 from langchain_unified_llm.tool_binding import neutral_choice, neutral_tool
 from unified_llm.requests import ModelConfig
@@ -67,9 +66,10 @@ def call_options(
     if model.fallbacks:
         options["fallbacks"] = tuple(model.fallbacks)
     if model.extra_headers:
-        options["extra_headers"] = {k: _shown(v) for k, v in model.extra_headers.items()}
+        options["extra_headers"] = model.extra_headers
     if arguments:
         options |= _of_arguments(arguments)
+    options |= {name: shown(options[name]) for name in PASSED_ON if name in options}
     return ModelConfig(reference, **options), tools or None
 
 
@@ -97,10 +97,6 @@ def _of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         warn_unknown(unknown, [*_CORE_OPTIONS, *_OTHER_NAMES])
     return options
-
-
-def _shown(value: SecretStr | str) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _lifetime(cache_control: object) -> bool | str:

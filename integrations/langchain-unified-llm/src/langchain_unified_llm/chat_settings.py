@@ -11,12 +11,13 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_unified_llm._version import __version__
 from langchain_unified_llm.connections import model_of, vendor_of, with_provider
 from langchain_unified_llm.errors import translated
+from langchain_unified_llm.hiding import PASSED_ON, digest, hidden, masked
 from langchain_unified_llm.profiles import LiveProfile, find_model, profile_of
 from langchain_unified_llm.settings import ConnectedModel
 from unified_llm.errors import UnifiedLLMError
@@ -84,7 +85,7 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     """End-user id passed to the provider."""
 
     provider_options: dict[str, dict[str, Any]] | None = None
-    """``{provider: {option: value}}``, sent as they are, and only to that provider."""
+    """``{provider: {option: value}}``, sent as they are, and only to that provider. Keys in it: see `extra_body`."""
 
     extra_headers: dict[str, SecretStr | str] | None = Field(
         default=None, exclude=True, repr=False, validation_alias=AliasChoices("extra_headers", "default_headers")
@@ -92,7 +93,7 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     """Added to every HTTP request; the values are kept as `SecretStr`."""
 
     extra_body: dict[str, Any] | None = None
-    """Added to the body of every request, as it is."""
+    """Added to the body of every request, as it is. Texts that are keys, by name or look, are kept as `SecretStr`."""
 
     on_unsupported: Literal["warn", "error", "drop"] | None = None
     """What to do with an option that the provider does not have; it is always recorded in the response."""
@@ -112,10 +113,11 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     streaming: bool = False
     """Stream inside `invoke` too, so that callbacks see tokens."""
 
-    @field_validator("extra_headers")
+    @field_validator(*PASSED_ON)
     @classmethod
-    def _hide_headers(cls, value: dict[str, SecretStr | str] | None) -> dict[str, SecretStr | str] | None:
-        return {k: SecretStr(v) if isinstance(v, str) else v for k, v in value.items()} if value else value
+    def _hide_keys(cls, value: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = hidden(value, info.field_name or "") if value else value
+        return found
 
     @model_validator(mode="after")
     def _set_langchain_unified_llm_version(self) -> Self:
@@ -169,13 +171,14 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     def _identifying_params(self) -> Mapping[str, Any]:
         fields = self.__dict__
         names = ("model", "provider", "base_url", "stop", *FIELD_OPTIONS)
-        return {name: fields[name] for name in names if fields[name] is not None}
+        params = {name: fields[name] for name in names if fields[name] is not None}
+        return params | {name: masked(params[name]) for name in PASSED_ON if name in params}
 
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         # What LangChain's own would return, without its detour over a deprecated method, whose warning it silences by
         # swapping the filters of the whole process: a third of what this class adds to a call.
-        return {**self._identifying_params, "_type": self._llm_type, "stop": stop, **kwargs}
+        return {**self._identifying_params, "_type": self._llm_type, "stop": stop, **_printable(kwargs)}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -196,7 +199,10 @@ class ChatSettings(ConnectedModel, BaseChatModel):
 
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        return super()._get_llm_string(stop=stop, **kwargs) + self._hidden_settings()
+        self.__dict__.pop("_serialized", None)  # LangChain keeps it, and fields may have been set since
+        passed_on = [self.extra_headers, self.extra_body, self.provider_options, *map(kwargs.get, PASSED_ON)]
+        backend = self._backend(kwargs.get("model") or kwargs.get("model_name"))
+        return super()._get_llm_string(stop=stop, **_printable(kwargs)) + digest(passed_on, backend)
 
     @classmethod
     @override
@@ -266,3 +272,10 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         from langchain_unified_llm.token_counting import count_messages
 
         return count_messages(self, messages, tools, kwargs)
+
+
+def _printable(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, without the keys in them."""
+    if not any(name in arguments for name in PASSED_ON):
+        return arguments
+    return {k: masked(hidden(v, k)) if k in PASSED_ON else v for k, v in arguments.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -173,12 +173,20 @@ class ConnectedModel(BaseModel):
         for client in self.connections.all():
             await client.aclose()
 
-    def _hidden_settings(self) -> str:
-        """A digest of what may change answers and is not in any dump, because it may hold secrets."""
-        hidden = [getattr(self, name, None) for name in ("client_options", "extra_headers")]
-        if not any(hidden):
-            return ""
-        return hashlib.sha256(repr([_revealed(value) for value in hidden]).encode()).hexdigest()[:32]
+    def _backend(self, reference: str | None) -> list[Any]:
+        """Who answers, as far as it can be known without asking: what no dump of the settings says.
+
+        The address may come from the environment or a configuration file, and everything from a given `client`.
+        """
+        told: list[Any] = [self.client_options, self.config_path]
+        try:
+            client = self.core_client()
+            name = self.provider_name(reference) or client.get_provider()
+            provider = client.get_provider(name)
+        except UnifiedLLMError:  # nobody can be asked, which the call will say
+            return told
+        told += [name, *(getattr(provider, place, None) for place in ("base_url", "cache_scope")), client.current_model]
+        return [*told, repr(client.config), client.config.extra_headers, os.environ.get("UNIFIED_LLM_MODEL")]
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Settings are copied; client, connections, callbacks and rate limiters (they hold locks) are to be shared.
@@ -201,9 +209,3 @@ def _mark(options: dict[str, Any] | None) -> Any:
     except TypeError:
         return id(options)  # the model keeps the dictionary alive, and copies of the model share it
     return marks
-
-
-def _revealed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return sorted((k, v.get_secret_value() if isinstance(v, SecretStr) else v) for k, v in value.items())
-    return value
