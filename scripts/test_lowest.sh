@@ -34,7 +34,8 @@ try langchain "-e .[claude] -e integrations/langchain-unified-llm" langchain \
   "lc_to_core chat_settings chat_calls embeddings tool_binding structured_output error_classes"
 try llama_index "-e .[claude] -e integrations/llama-index-llms-unified-llm" llama_index "llm embedding"
 try mcp "-e . -e mcp_server" mcp_server \
-  "chat_tool stdio embed_tool models_tool conversations resources old_sdk prompts_and_completion"
+  "chat_tool stdio lines process progress_and_handles embed_tool models_tool conversations resources limits old_sdk \
+  prompts_and_completion check"
 
 echo "-- done ($SECONDS s)"
 if [ ${#failed[@]} -gt 0 ]; then
