@@ -188,6 +188,17 @@ def test_tools_are_called_by_a_simple_rule(llm: UnifiedLLM, prompt: str, choice:
     assert bool(answer) != bool(names)
 
 
+def test_demanding_a_call_each_turn_comes_to_the_end_of_the_tools(llm: UnifiedLLM) -> None:
+    history = [Message("user", "What is the weather like?")]
+    called = []
+    for _ in TOOLS:
+        answer = llm.chat(history, tools=TOOLS, tool_choice="required")
+        called += [c.name for c in answer.tool_calls]
+        history += [answer.message, Message("tool", tool_result=ToolResult(answer.tool_calls[0].id, "done"))]
+    assert sorted(called) == sorted(tool.__name__ for tool in TOOLS)
+    assert llm.chat(history, tools=TOOLS, tool_choice="required").tool_calls  # a call is demanded still
+
+
 def test_one_call_at_a_time_when_parallel_calls_are_off(llm: UnifiedLLM) -> None:
     answer = llm.chat("get_time and get_weather", tools=TOOLS, parallel_tool_calls=False)
     assert [c.name for c in answer.tool_calls] == ["get_time"]

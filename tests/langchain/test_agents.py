@@ -134,6 +134,12 @@ def test_a_structured_answer_comes_with_either_strategy(strategy: Any) -> None:
     assert agent.invoke(QUESTION)["structured_response"] == REPORT
 
 
+def test_an_agent_that_has_to_answer_by_a_tool_comes_to_an_end_offline() -> None:
+    agent = create_agent(ChatUnifiedLLM(model="offline"), [weather], response_format=Report)
+    answer = agent.invoke({"messages": [("user", "Hello")]}, {"recursion_limit": 12})
+    assert isinstance(answer["structured_response"], Report)
+
+
 def test_an_agent_without_tools_sends_none() -> None:
     fake = FakeLLM("Hello.")
     create_agent(ChatUnifiedLLM(client=fake), []).invoke(QUESTION)

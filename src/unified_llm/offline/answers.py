@@ -84,7 +84,7 @@ def _structured(request: RecordedRequest, seed: int) -> str | None:
 def _text(request: RecordedRequest) -> str:
     if request.tool_results:
         lines = [
-            f"- {_tool_name(request, result)}: {_clipped(content_text(result.get('content')))}"
+            f"- {request.tool_name(result)}: {_clipped(content_text(result.get('content')))}"
             for result in request.tool_results
         ]
         return "\n".join([NOTICE, "The tools answered:", *lines])
@@ -108,14 +108,6 @@ def _told_before(request: RecordedRequest) -> bool:
         m.get("role") == "assistant" and HOW_TO_GET_A_MODEL[0] in content_text(m.get("content"))
         for m in request.messages
     )
-
-
-def _tool_name(request: RecordedRequest, result: Mapping[str, Any]) -> str:
-    for message in request.messages:
-        for call in message.get("tool_calls") or ():
-            if call.get("id") == result.get("tool_call_id"):
-                return str((call.get("function") or {}).get("name") or "tool")
-    return str(result.get("name") or "tool")
 
 
 def _surroundings(request: RecordedRequest) -> list[str]:

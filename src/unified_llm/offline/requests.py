@@ -87,6 +87,14 @@ class RecordedRequest:
                 results.insert(0, message)
         return results
 
+    def tool_name(self, result: Mapping[str, Any]) -> str:
+        """The name of the tool that `result` is from, or ``tool`` when nothing says it."""
+        for message in self.messages:
+            for call in message.get("tool_calls") or ():
+                if call.get("id") == result.get("tool_call_id"):
+                    return str((call.get("function") or {}).get("name") or "tool")
+        return str(result.get("name") or "tool")
+
     @property
     def texts(self) -> list[str]:
         """The texts to embed."""

@@ -1,7 +1,8 @@
 """Which tool the offline engine calls, and with which arguments. The rule is simple, and the same every time.
 
 - ``tool_choice`` "none", or tool results after the last user message: no call (unless one is forced).
-- A forced tool ("required", or one by name) is called; of several, the one the message speaks of, else the first.
+- A forced tool ("required", or one by name) is called; of several, the one the message speaks of, else the first. One
+  that has answered is not called again while there are others: an agent that demands a call each turn comes to an end.
 - Otherwise a tool is called when the last user message speaks of it: it has the tool's name, or one of the words of
   its name with four letters or more ("weather" for ``get_weather``). Tools named in full are all called, in one turn,
   unless ``parallel_tool_calls`` is false; else only the one with most words in common.
@@ -58,6 +59,8 @@ def _candidates(request: RecordedRequest) -> list[Mapping[str, Any]]:
         return [f for f in functions if f["name"] == wanted]
     if choice == "none" or not functions or (request.tool_results and choice != "required"):
         return []
+    answered = {request.tool_name(result) for result in request.tool_results}
+    functions = [f for f in functions if f["name"] not in answered] or functions
     spoken = _spoken_of(request.prompt, functions, several=request.body.get("parallel_tool_calls") is not False)
     return spoken or (functions[:1] if choice == "required" else [])
 
