@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -10,7 +11,7 @@ from testkit.mcp_clients import ERAS, MCPError, in_memory
 from testkit.probe_provider import ProbeProvider
 from unified_llm import Adjustment, ChatRequest, ChatResponse, UnifiedLLM
 from unified_llm.errors import MissingCredentialError, RateLimitError
-from unified_llm_mcp import ModelServer, Settings, build_server
+from unified_llm_mcp import ModelServer, Settings, answer_data, build_server
 
 pytestmark = pytest.mark.parametrize("era", ERAS)
 
@@ -227,3 +228,72 @@ async def test_an_answer_that_does_not_follow_the_schema_is_an_error_that_shows_
         result = await client.call("chat", prompt="x", response_schema={"type": "object"})
     assert result.error["category"] == "structured_output"
     assert "I would rather not" in result.text
+
+
+def about(**keywords: object) -> dict[str, object]:
+    return {"type": "object", "properties": {"v": keywords}, "required": ["v"]}
+
+
+BRANCHING: dict[str, object] = {
+    **about(**{"$ref": "#/$defs/n0"}),
+    "$defs": {f"n{i}": {"anyOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 4} for i in range(15)} | {"n15": {"type": "array"}},
+}
+
+
+@pytest.mark.parametrize("schema", [about(pattern="^(a+)+$"), BRANCHING], ids=["pattern", "references"])
+async def test_a_schema_that_takes_for_ever_to_check_holds_up_nobody_and_loses_no_answer(
+    era: str, schema: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_data, "SECONDS", 1.5)
+    answer = json.dumps({"v": "a" * 40 + "!"})
+    server = serve(ProbeProvider(answer))
+    async with in_memory(server, era) as client, asyncio.timeout(30):
+        call = asyncio.create_task(client.call("chat", prompt="x", response_schema=schema))
+        loop, slowest = asyncio.get_running_loop(), 0.0
+        while not call.done():
+            before = loop.time()
+            await client.session.list_tools()
+            await asyncio.sleep(0.01)
+            slowest = max(slowest, loop.time() - before)
+        result = await call
+    assert slowest < 1.0
+    assert result.structured["data"] == json.loads(answer)
+    assert "longer than" in result.structured["adjustments"][0]
+
+
+async def test_an_answer_is_checked_against_patterns_and_references(era: str) -> None:
+    schema = {**about(**{"$ref": "#/$defs/code"}), "$defs": {"code": {"type": "string", "pattern": "^[a-z]{3}$"}}}
+    async with in_memory(serve(ProbeProvider('{"v": "abc"}')), era) as client:
+        fits = await client.call("chat", prompt="x", response_schema=schema)
+    async with in_memory(serve(ProbeProvider('{"v": "ABC"}')), era) as client:
+        fails = await client.call("chat", prompt="x", response_schema=schema)
+    assert fits.structured["data"] == {"v": "abc"}
+    assert "adjustments" not in fits.structured
+    assert fails.error["category"] == "structured_output"
+    assert "v does not match the pattern" in fails.text
+    assert '{"v": "ABC"}' in fails.text
+
+
+@pytest.mark.parametrize("schema", [about(type="nonsense"), about(pattern="(("), about(**{"$ref": "#/nowhere"})])
+async def test_data_that_could_not_be_checked_says_so(era: str, schema: dict[str, object]) -> None:
+    async with in_memory(serve(ProbeProvider('{"v": "x"}')), era) as client:
+        result = await client.call("chat", prompt="x", response_schema=schema)
+    assert result.structured["data"] == {"v": "x"}
+    assert "not checked" in result.structured["adjustments"][0]
+
+
+async def test_a_number_that_json_does_not_have_is_an_error_and_not_null(era: str) -> None:
+    async with in_memory(serve(ProbeProvider('{"v": NaN}')), era) as client:
+        result = await client.call("chat", prompt="x", response_schema={"type": "object"})
+    assert result.error["category"] == "structured_output"
+    assert "NaN" in result.text
+
+
+@pytest.mark.parametrize(
+    "schema", [about(format="uuid", pattern="^([0-9a-f-]+)+!$"), about(type="array", minItems=10**9)]
+)
+async def test_the_stand_in_makes_no_examples_without_end(era: str, schema: dict[str, object]) -> None:
+    async with in_memory(build_server(UnifiedLLM(model="offline:")), era) as client, asyncio.timeout(20):
+        result = await client.call("chat", prompt="x", response_schema=schema)
+    assert result.error["category"] == "invalid_arguments"
+    assert "stand-in" in result.text

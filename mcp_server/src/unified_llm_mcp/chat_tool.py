@@ -6,16 +6,18 @@ import time
 from typing import Any
 
 from unified_llm import ChatResponse, Message, Part, Text, TextDelta
+from unified_llm.detection import split_model_ref
 from unified_llm.errors import StreamInterruptedError
 from unified_llm_mcp._sdk import Call
+from unified_llm_mcp.answer_data import read_data
 from unified_llm_mcp.arguments import ChatArguments, GetResponseArguments
 from unified_llm_mcp.attachments import read_attachments
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.progress import follow
-from unified_llm_mcp.response_schema import response_format
+from unified_llm_mcp.response_schema import refuse_examples_without_end, response_format
 from unified_llm_mcp.results import compact, fitting, tool_result
 from unified_llm_mcp.runs import Run
-from unified_llm_mcp.state import ChatRun, Conversation, ServerState
+from unified_llm_mcp.state import Answer, ChatRun, Conversation, ServerState
 
 __all__ = ["chat", "chat_result", "get_response", "start_chat"]
 
@@ -60,12 +62,15 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
     Raises:
         ToolCallError: an attachment, a conversation or the schema is not usable; nothing was sent.
     """
+    schema = arguments.response_schema
     options, notes = _options(state, arguments)
+    if schema is not None and await _goes_to_stand_in(state, options.get("model")):
+        refuse_examples_without_end(schema)
     content: list[Part] = [Text(arguments.prompt), *await read_attachments(arguments.attachments, state.settings)]
     added = (*(Message(turn.role, turn.content) for turn in arguments.messages), Message("user", content))
     conversation_id, conversation = _conversation(state, arguments, subject)
 
-    async def produce(run: Run[ChatResponse]) -> ChatResponse:
+    async def produce(run: Run[Answer]) -> Answer:
         state.usage.watch(subject)
         async with conversation.turn, state.spending.learning(options.get("model") or ""), state.limits.slot():
             system = arguments.system or conversation.system
@@ -74,21 +79,28 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
             conversation.messages += (*added, response.message)
             conversation.system = system
         state.usage.add(subject, "chats", response.usage, response.cost)
-        return response
+        if schema is None:
+            return Answer(response)
+        return Answer(response, *await read_data(response, schema, state.schema_processes))
 
     return ChatRun(
         subject=subject,
         run=state.runs.start(produce),
         model=options.get("model") or "",
-        wants_data=arguments.response_schema is not None,
         notes=notes,
         conversation_id=conversation_id,
     )
 
 
+async def _goes_to_stand_in(state: ServerState, model: str | None) -> bool:
+    """Whether the provider `offline` answers, which makes examples for a schema inside this process."""
+    provider, _ = split_model_ref(model)
+    return (provider or await state.client.get_provider_async()) == "offline"
+
+
 async def _answer(
     state: ServerState,
-    run: Run[ChatResponse],
+    run: Run[Answer],
     messages: tuple[Message, ...],
     options: dict[str, Any],
     system: str | None,
@@ -183,16 +195,18 @@ def _unfinished_text(started: ChatRun, text: str) -> str:
     return f"{text}\n{note}" if text else note
 
 
-def _complete(state: ServerState, started: ChatRun, response: ChatResponse) -> dict[str, Any]:
+def _complete(state: ServerState, started: ChatRun, answer: Answer) -> dict[str, Any]:
+    response = answer.response
     text = fitting(response.text, state.settings.max_output_chars)
     truncated = len(text) < len(response.text)
     if truncated:
         _keep(state, started)
     adjustments = started.notes + [f"{a.what} {a.kind}: {a.reason}" for a in response.adjustments]
+    adjustments += [answer.note] if answer.note else []
     structured = compact(
         status="complete",
         text=text,
-        data=response.parsed if started.wants_data and not truncated else None,
+        data=None if truncated else answer.data,
         model=response.model,
         provider=response.provider,
         finish_reason=response.finish_reason and response.finish_reason.value,

@@ -8,10 +8,11 @@ from typing import Any
 
 from unified_llm_mcp.failures import ToolCallError
 
-__all__ = ["MAX_DEPTH", "response_format"]
+__all__ = ["MAX_DEPTH", "refuse_examples_without_end", "response_format"]
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+MOST_IN_EXAMPLES = 1000
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -32,6 +33,24 @@ def response_format(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if len(json.dumps(schema)) > MAX_BYTES:
         raise _refused(f"is larger than {MAX_BYTES >> 10} kB", "ask for less in one call")
     return {"type": "json_schema", "json_schema": {"name": "response", "schema": dict(schema)}}
+
+
+def refuse_examples_without_end(schema: Any) -> None:
+    """Refuse what could take an example of the schema for ever, or all memory, to be made.
+
+    Raises:
+        ToolCallError: a pattern, or a least length or number beyond `MOST_IN_EXAMPLES`.
+    """
+    if isinstance(schema, list):
+        schema = dict(enumerate(schema))
+    if not isinstance(schema, Mapping):
+        return
+    for key, value in schema.items():
+        patterned = key == "patternProperties" or (key == "pattern" and isinstance(value, str))
+        long = key in ("minLength", "minItems", "minProperties") and isinstance(value, int) and value > MOST_IN_EXAMPLES
+        if patterned or long:
+            raise _refused(f"has {key}, for which the stand-in makes no examples here", "ask a model, or leave it out")
+        refuse_examples_without_end(value)
 
 
 def _check(value: Any, depth: int) -> None:

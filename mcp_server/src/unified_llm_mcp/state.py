@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 from unified_llm import ChatResponse, Embeddings, Message, UnifiedLLM
 from unified_llm_mcp.catalogue import ModelCatalogue
@@ -14,7 +15,16 @@ from unified_llm_mcp.settings import Settings
 from unified_llm_mcp.spending import Spending
 from unified_llm_mcp.usage import UsageLog
 
-__all__ = ["ChatRun", "Conversation", "ServerState"]
+__all__ = ["Answer", "ChatRun", "Conversation", "ServerState"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is complete, with the object in it when one was asked for, and what is to be said of it."""
+
+    response: ChatResponse
+    data: dict[str, Any] | None = None
+    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -22,9 +32,8 @@ class ChatRun:
     """A chat in flight, or done, and what its result says besides the answer."""
 
     subject: str
-    run: Run[ChatResponse]
+    run: Run[Answer]
     model: str
-    wants_data: bool
     notes: list[str]
     conversation_id: str | None = None
     response_id: str | None = None
@@ -52,6 +61,7 @@ class ServerState:
         self.usage = UsageLog()
         client.add_hook(self.usage)
         self.runs = Runs()
+        self.schema_processes = asyncio.Semaphore(2)
         self.results: ExpiringStore[ChatRun] = ExpiringStore(
             "resp", ttl=settings.result_ttl, capacity=settings.max_results, dropped=lambda kept: kept.run.cancel()
         )
