@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from testkit import responses_wire
 from testkit.openai_wire import collect
 from testkit.responses_double import message
-from testkit.wire_server import HANG, WireServer, json_reply, sse
+from testkit.wire_server import CLOSE, HANG, WireServer, free_port, json_reply, sse
 from unified_llm import (
     APITimeoutError,
     Budget,
@@ -433,6 +433,72 @@ async def test_what_arrived_of_a_stream_that_does_not_end_is_counted(how: str, a
     assert total.cost == pytest.approx(record.cost)
     assert budget.spent_tokens == record.usage.total_tokens
     assert budget._coming_tokens == 0
+
+
+async def whole_stream(llm: UnifiedLLM, asynchronous: bool) -> None:
+    if asynchronous:
+        await llm.stream_async("word " * 80).get_response()
+    else:
+        llm.stream("word " * 80).get_response()
+
+
+SILENT: dict[str, list[Any]] = {
+    "nothing at all": [HANG],
+    "an opening": [*sse([{"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}], end=False), CLOSE],
+}
+
+
+@pytest.mark.parametrize("says", SILENT)
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_stream_that_broke_before_its_first_event_counts_its_prompt(says: str, asynchronous: bool) -> None:
+    records: list[UsageRecord] = []
+    budget, dollars = Budget(tokens=10_000), Budget(usd=1.0)
+    with WireServer(lambda _: SILENT[says]) as server:
+        options: dict[str, Any] = {"timeout": 0.3, "max_retries": 0, "hooks": [budget, dollars]}
+        prices = PriceTable({"m": Price(1, 2)})
+        base_url = server.url + "/v1"
+        async with UnifiedLLM(base_url=base_url, model="m", on_usage=records.append, prices=prices, **options) as llm:
+            with pytest.raises(UnifiedLLMError):
+                await whole_stream(llm, asynchronous)
+    (record,) = records
+    assert record.partial
+    assert 90 <= (record.usage.input_tokens or 0) <= 110
+    assert record.usage.output_tokens is None, "what was generated, nobody told"
+    assert record.cost is None, "so the cost is not known either"
+    total = llm.usage.total()
+    assert (total.partial_calls, total.unpriced_calls) == (1, 1)
+    assert budget.spent_tokens == record.usage.input_tokens
+    assert dollars.spent_usd == pytest.approx((record.usage.input_tokens or 0) / 1e6), "the prompt's share is known"
+    assert (budget._coming_tokens, dollars._coming_usd) == (0, 0)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_what_was_refused_or_never_left_counts_nothing(asynchronous: bool) -> None:
+    records: list[UsageRecord] = []
+    refusals = [json_reply({"error": {"message": "no"}}, status) for status in (400, 401, 408, 429, 500)]
+    with WireServer(*refusals) as server:
+        addresses = [server.url] * len(refusals) + [f"http://127.0.0.1:{free_port()}"]
+        for address in addresses:
+            budget = Budget(tokens=10_000)
+            async with UnifiedLLM(
+                base_url=address + "/v1", model="m", max_retries=0, hooks=[budget], on_usage=records.append
+            ) as llm:
+                with pytest.raises(UnifiedLLMError):
+                    await whole_stream(llm, asynchronous)
+            assert (budget.spent_tokens, budget._coming_tokens) == (0, 0)
+    assert records == []
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_whole_answer_that_did_not_come_counts_its_prompt(asynchronous: bool) -> None:
+    records: list[UsageRecord] = []
+    with WireServer(lambda _: [HANG]) as server:
+        async with UnifiedLLM(
+            base_url=server.url + "/v1", model="m", timeout=0.2, max_retries=0, on_usage=records.append
+        ) as llm:
+            with pytest.raises(APITimeoutError):
+                await llm.chat_async("word " * 80) if asynchronous else llm.chat("word " * 80)
+    assert [(r.partial, r.usage.output_tokens, r.cost) for r in records] == [(True, None, None)]
 
 
 def test_a_stream_dropped_after_its_end_or_refused_at_once_has_no_part() -> None:

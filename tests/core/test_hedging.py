@@ -12,20 +12,27 @@ import pytest
 from testkit.wire_server import HANG, Answer, Pause, Request, WireServer, json_reply
 from unified_llm import (
     APITimeoutError,
+    Budget,
     CallInfo,
+    ChatRequest,
+    ChatResponse,
     InvalidRequestError,
+    LLMProvider,
     ModelConfig,
     RetryPolicy,
     ServerError,
     UnifiedLLM,
+    Usage,
+    UsageRecord,
 )
 
 SOON = 0.1
 
 
-def answer(text: str) -> Answer:
-    message = {"role": "assistant", "content": text}
-    return json_reply({"id": "c", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": message}]})
+def answer(text: str, **usage: int) -> Answer:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    told = {"usage": usage} if usage else {}
+    return json_reply({"id": "c", "model": "m", "choices": [choice], **told})
 
 
 FAILED = json_reply({"error": {"message": "no"}}, 500)
@@ -136,6 +143,72 @@ async def test_the_deadline_and_a_cancellation_close_both() -> None:
             await task
         assert all([await request.wait_gone_async(1.0) for request in server.requests])
         await llm.aclose()
+
+
+@pytest.mark.parametrize("second_wins", [True, False])
+async def test_the_request_that_lost_is_billed_with_what_is_known_of_it(second_wins: bool) -> None:
+    """Its prompt was read; how much of an answer was generated, nobody told: unknown, and not nothing."""
+    records: list[UsageRecord] = []
+    budget = Budget(tokens=10_000)
+    told = answer("it", prompt_tokens=100, completion_tokens=7)
+    answers = ([HANG], told) if second_wins else ([Pause(3 * SOON), *told], [HANG])
+    with WireServer(in_turn(*answers)) as server:
+        async with client(server, hooks=[budget], on_usage=records.append) as llm:
+            assert await llm.chat_async("word " * 80, hedge_after=SOON) == "it"
+    lost, won = records
+    assert (lost.partial, won.partial) == (True, False)
+    assert (won.usage.input_tokens, won.usage.output_tokens) == (100, 7)
+    assert 90 <= (lost.usage.input_tokens or 0) <= 110
+    assert lost.usage.output_tokens is None
+    assert lost.cost is None
+    assert lost.finish_reason == "cancelled"
+    assert budget.spent_tokens == 107 + (lost.usage.input_tokens or 0)
+    assert budget._coming_tokens == 0
+
+
+async def test_a_request_that_lost_by_a_hair_is_billed_with_all_it_said() -> None:
+    """Both answers are there when the loop looks: what the other one took is known."""
+    records: list[UsageRecord] = []
+    both = asyncio.Barrier(2)
+
+    class Even(LLMProvider):
+        name = "even"
+
+        def chat(self, request: ChatRequest) -> ChatResponse:
+            raise NotImplementedError
+
+        async def chat_async(self, request: ChatRequest) -> ChatResponse:
+            await both.wait()
+            return ChatResponse("it", provider="even", model=request.model, usage=Usage(10, 5), cost=0.25)
+
+    llm = UnifiedLLM(Even(), model="m", on_usage=records.append)
+    assert await llm.chat_async("Hi", hedge_after=0.01) == "it"
+    assert [(r.partial, r.usage.total_tokens, r.cost) for r in records] == [(True, 15, 0.25), (False, 15, 0.25)]
+    assert llm.usage.total().cost == 0.5
+
+
+async def test_a_second_request_that_a_budget_does_not_allow_is_not_sent() -> None:
+    budget = Budget(tokens=150)
+    with WireServer(in_turn([Pause(4 * SOON), *answer("first")])) as server:
+        async with client(server, hooks=[budget]) as llm:
+            assert await llm.chat_async("word " * 80, hedge_after=SOON, max_tokens=10) == "first"
+        assert len(server.requests) == 1
+    assert budget._coming_tokens == 0
+
+
+async def test_a_gate_that_refuses_the_second_request_does_not_break_the_call() -> None:
+    class OnlyOne:
+        calls = 0
+
+        def before_call(self, info: CallInfo) -> None:
+            self.calls += 1
+            if self.calls > 1:
+                raise PermissionError("one is enough")
+
+    with WireServer(in_turn([Pause(4 * SOON), *answer("first")])) as server:
+        async with client(server, hooks=[OnlyOne()]) as llm:
+            assert await llm.chat_async("Hi", hedge_after=SOON) == "first"
+        assert len(server.requests) == 1
 
 
 async def test_what_cannot_be_hedged_says_so() -> None:
