@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from testkit.mcp_clients import SDK_2
 from testkit.mcp_raw import SERVER, RawServer, raw_server
 from testkit.wire_server import HANG, WireServer, json_reply, sse
 from unified_llm_mcp import build_server
@@ -48,6 +50,46 @@ async def test_lines_that_are_no_json_rpc_do_not_stop_the_server() -> None:
         for bad in (b"not json\n", b"\n", b'{"half": \n', b"\xff\xfe\n", b"[]\n", b'{"jsonrpc":"2.0"}\n'):
             await server.write(bad)
         assert len((await server.ask("tools/list"))["tools"]) == 4
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"name": ["chat"], "arguments": {"prompt": "Hi"}},
+        {"name": "fly", "arguments": {}},
+        {"name": "chat", "arguments": ["Hi"]},
+        {"name": "chat", "arguments": "Hi"},
+        {"name": "chat", "arguments": {"prompt": "Hi"}, "_meta": 7},
+    ],
+)
+async def test_a_call_that_is_not_well_formed_is_a_protocol_error(params: dict[str, Any]) -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        answer = await server.answer(await server.send("tools/call", **params))
+        assert answer["error"]["code"] == -32602, answer
+        assert await server.ask("ping") == {}
+
+
+async def test_nothing_is_called_before_the_handshake() -> None:
+    async with raw_server(command=PROBE) as server:
+        answer = await server.answer(await server.send("tools/call", name="chat", arguments={"prompt": "Hi"}))
+        assert answer["error"]["code"] == -32602, answer
+
+
+async def test_results_have_the_fields_of_their_protocol() -> None:
+    call = {"name": "chat", "arguments": {"prompt": "Hi"}}
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        handshake = await server.ask("tools/call", **call)
+    assert {"content", "structuredContent"} <= handshake.keys() <= {"content", "structuredContent", "isError"}
+    if SDK_2:
+        meta = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
+        modern = {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()}
+        async with raw_server(command=PROBE) as server:
+            result = await server.ask("tools/call", **call, _meta=modern)
+        assert result["resultType"] == "complete"
+        assert result["content"] == handshake["content"]
 
 
 async def test_a_message_of_five_megabytes_is_read() -> None:

@@ -66,6 +66,9 @@ INVALID_PARAMS = -32602
 LOCAL = "local"
 DISCONNECTED = "unified_llm_mcp.disconnected"
 """Key in an ASGI scope: the event that is set when the client of an HTTP request goes away."""
+_PLAIN_VERSIONS = frozenset({"2025-06-18", "2025-11-25"})
+"""Protocols with a handshake that know all fields of our results."""
+_PLAIN_PARAMETERS = frozenset({"name", "arguments", "_meta"})
 T = TypeVar("T")
 HOUR = 3_600_000
 
@@ -189,6 +192,9 @@ class Call:
         return str(getattr(self._request, "protocol_version", "")) < "2026"
 
 
+Middleware = Callable[[Any, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+"""Of the SDK 2.x: gets the context of a request and what serves it, returns the result."""
+
 Handler = Callable[[dict[str, Any], Call], Awaitable[dict[str, Any]]]
 
 
@@ -245,16 +251,7 @@ def _root_logger_kept() -> Iterator[None]:
         root.removeHandler(guard)
 
 
-async def _remember_request(context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Middleware of the SDK 2.x: lets every handler see the request it serves."""
-    token = _request.set(context)
-    try:
-        return await call_next(context)
-    finally:
-        _request.reset(token)
-
-
-def _sdk_2_options(options: dict[str, Any]) -> dict[str, Any]:
+def _sdk_2_options(middleware: Middleware, options: dict[str, Any]) -> dict[str, Any]:
     from mcp.server import CacheHint
     from mcp.server.subscriptions import InMemorySubscriptionBus
 
@@ -263,7 +260,7 @@ def _sdk_2_options(options: dict[str, Any]) -> dict[str, Any]:
     hints: dict[str, Any] = {method: CacheHint(ttl_ms=HOUR, scope="public") for method in public}
     hints |= {method: CacheHint(ttl_ms=0, scope="private") for method in ("resources/list", "resources/read")}
     return {
-        "middleware": [_remember_request],
+        "middleware": [middleware],
         "cache_hints": hints,
         "subscriptions": InMemorySubscriptionBus(),
         **options,
@@ -292,7 +289,7 @@ class CatalogueServer(MCPServer[Any]):
         self._tools = {spec.name: spec for spec in catalogue.tools}
         with _root_logger_kept():
             if SDK_2:
-                given = _sdk_2_options(options)
+                given = _sdk_2_options(self._serve, options)
                 self._bus = given["subscriptions"]
                 super().__init__(name, instructions=instructions, version=version, **given)
             else:
@@ -341,6 +338,37 @@ class CatalogueServer(MCPServer[Any]):
         settings.transport_security = checks
         settings.max_request_body_size = max_body_bytes
         return self.streamable_http_app()
+
+    async def _serve(self, context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Middleware of the SDK 2.x: lets every handler see the request it serves."""
+        token = _request.set(context)
+        try:
+            if not self._is_plain_call(context):
+                return await call_next(context)
+            result = await self.call_tool(context.params["name"], context.params.get("arguments", {}), context)
+            del result["resultType"]  # of 2026
+            return result
+        finally:
+            _request.reset(token)
+
+    def _is_plain_call(self, context: Any) -> bool:
+        """Whether this is a call of a tool of ours, as the clients of today make it, with nothing unusual about it.
+
+        Then the SDK would check the request against two schemas and the result against another, which our tools
+        do themselves, and offer it to extensions, which are of 2026: a tenth of the time that a short chat takes.
+        """
+        params = context.params or {}
+        name = params.get("name")
+        return (
+            context.method == "tools/call"
+            and context.protocol_version in _PLAIN_VERSIONS
+            and context.session.client_params is not None  # the handshake is done
+            and params.keys() <= _PLAIN_PARAMETERS
+            and isinstance(name, str)
+            and name in self._tools
+            and isinstance(params.get("arguments", {}), dict)
+            and ("_meta" in params) == (context.meta is not None)  # it is well-formed
+        )
 
     # -- tools ------------------------------------------------------------------------------------------------------
 
