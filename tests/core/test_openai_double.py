@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from testkit.openai_double import Call, Cut, Fail, Hang, MidStreamError, OpenAIDouble, Say
-from testkit.openai_quirks import QUIRKS
 from testkit.openai_rules import chat_faults, embedding_faults
+from testkit.openai_services import QUIRKS
 
 USER: Any = {"role": "user", "content": "Hello"}
 PARAMETERS: Any = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}

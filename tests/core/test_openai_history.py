@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from testkit.openai_quirks import QUIRKS
 from testkit.openai_rules import chat_faults
+from testkit.openai_services import QUIRKS
 from testkit.openai_wire import ADD, MUL, PNG, SCHEMA, ask, body_of, encode, said, turn, wires
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (

@@ -24,7 +24,8 @@ from testkit.claude_double import thinking as claude_thinking
 from testkit.claude_double import tool_use as claude_tool_use
 from testkit.ollama_double import OllamaDouble
 from testkit.openai_double import Call, OpenAIDouble, Say
-from testkit.openai_quirks import QUIRKS, Quirks
+from testkit.openai_quirks import Quirks
+from testkit.openai_services import QUIRKS
 from testkit.openai_wire import ADD, MUL, PNG, SCHEMA
 from testkit.responses_double import ResponsesDouble, message, thought
 from unified_llm import PROVIDER_CONFIGS, UnifiedLLM, UnsupportedOptionError

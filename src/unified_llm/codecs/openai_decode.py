@@ -20,8 +20,10 @@ from unified_llm.codecs.openai_reading import (
     message_extra,
     read_audio,
     read_image,
+    read_sources,
     read_usage,
     reasoning_text,
+    told_cost,
     tool_call,
     word,
 )
@@ -104,23 +106,33 @@ def _response(
     raw_calls = _raw_calls(message)
     reason = finish_reason(native, choice, calls=bool(raw_calls), refused=refused)
     parts = _text_parts(message, context)
+    if sources := read_sources(value):
+        parts = _cited(parts, sources)
     if raw_calls:
         parts += _calls(raw_calls, reason, request, context, model)
     if len(message) > 2:
         parts += _more_parts(message, context, model)
+    usage = read_usage(value)
     return ChatResponse(
         Message("assistant", tuple(parts), origin=Origin(context.provider, DIALECT, request.model)),
         model=model or request.model,
         provider=context.provider,
         finish_reason=reason,
         native_finish_reason=native,
-        usage=read_usage(value) or Usage(),
+        usage=usage or Usage(),
+        cost=told_cost(usage),
         request_id=request_id_of(reply.headers),
         response_id=word(value.get("id")),
         response_format=request.response_format,
         raw=value,
         headers=reply.headers,
     )
+
+
+def _cited(parts: list[Part], sources: tuple[dict[str, Any], ...]) -> list[Part]:
+    """`parts` with the sources at the last text, unless it has citations of its own."""
+    last = parts[-1] if parts else None
+    return [*parts[:-1], Text(last.text, sources)] if isinstance(last, Text) and not last.citations else parts
 
 
 def _text_parts(message: Mapping[str, Any], context: CodecContext) -> list[Part]:

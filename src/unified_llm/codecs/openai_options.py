@@ -78,6 +78,8 @@ def _one_of(thinking: bool | int | None, effort: str | None, draft: Draft) -> tu
     if thinking is not True and profile.thinking_budget_field is not None:
         draft.drop("effort", f"{draft.provider} takes either a token budget or an effort: the budget is sent")
         return thinking, None
+    if profile.thinking == "type" and profile.thinking_budget_field is not None:
+        return None, effort  # Fireworks takes either, and an effort says as much as the switch
     if profile.thinking == "google":
         draft.drop("thinking", f"{draft.provider} takes either it or an effort: the effort is sent")
         return None, effort

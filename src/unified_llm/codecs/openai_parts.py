@@ -37,6 +37,11 @@ class PartWriter:
         """Whether text is held back that may become a tag."""
         return self._tags is not None and bool(self._tags.held)
 
+    @property
+    def writes_text(self) -> bool:
+        """Whether a text is open that nothing was cited for yet."""
+        return self._kind == "text" and not self._citations
+
     def say(self, kind: str, text: str, events: list[StreamEvent]) -> None:
         """Append a piece of ``text`` or ``thinking``."""
         if self._kind != kind:

@@ -29,8 +29,10 @@ __all__ = [
     "message_extra",
     "read_audio",
     "read_image",
+    "read_sources",
     "read_usage",
     "reasoning_text",
+    "told_cost",
     "tool_call",
     "word",
 ]
@@ -48,8 +50,9 @@ _FINISH: dict[str, FinishReason] = {
     "tool_use": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
-    "safety": FinishReason.CONTENT_FILTER,
-    "recitation": FinishReason.CONTENT_FILTER,
+    # Gemini's own words: https://ai.google.dev/api/generate-content#FinishReason
+    **dict.fromkeys(("safety", "recitation", "blocklist", "prohibited_content", "spii"), FinishReason.CONTENT_FILTER),
+    **dict.fromkeys(("image_safety", "image_recitation", "image_prohibited_content"), FinishReason.CONTENT_FILTER),
     "refusal": FinishReason.REFUSAL,
     "abort": FinishReason.CANCELLED,  # vLLM, SGLang, AnythingLLM
     "cancelled": FinishReason.CANCELLED,
@@ -101,6 +104,15 @@ def is_complete(reason: FinishReason | None) -> bool:
     return reason in _ENDED
 
 
+def read_sources(value: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What was searched for an answer, told beside its choices: Perplexity's results, or bare URLs (xAI's too)."""
+    results = value.get("search_results") or value.get("citations")
+    found = results if isinstance(results, list) else []
+    return tuple(
+        one if isinstance(one, dict) else {"url": one} for one in found if one and isinstance(one, (dict, str))
+    )
+
+
 # -- usage ------------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +135,14 @@ def read_usage(value: Mapping[str, Any], tier: Any = None) -> Usage | None:
         whole = None if fresh is None else fresh + (cached or 0)
         return Usage(whole, count_of(timings["predicted_n"]), cached, native={"timings": timings})
     return None
+
+
+def told_cost(usage: Usage | None) -> float | None:
+    """What the service itself says that the call cost, in USD: OpenRouter as a number, Perplexity in an object."""
+    cost = (usage.native or {}).get("cost") if usage is not None else None
+    if isinstance(cost, Mapping):
+        cost = cost.get("total_cost")
+    return float(cost) if isinstance(cost, (int, float)) and type(cost) is not bool and cost >= 0 else None
 
 
 def _usage(usage: dict[str, Any], timings: Any) -> Usage:

@@ -23,8 +23,10 @@ from unified_llm.codecs.openai_reading import (
     message_extra,
     read_audio,
     read_image,
+    read_sources,
     read_usage,
     reasoning_text,
+    told_cost,
     word,
 )
 from unified_llm.errors import ResponseError, StreamInterruptedError
@@ -66,11 +68,13 @@ class OpenAIStreamDecoder(EventDecoder):
         "_refused",
         "_request",
         "_secrets",
+        "_sources",
         "_started",
         "_tier",
         "_told_usage",
         "_usage",
         "_writer",
+        "cost",
         "done",
     )
 
@@ -94,9 +98,11 @@ class OpenAIStreamDecoder(EventDecoder):
         self._details: list[dict[str, Any]] = []
         self._extras: dict[str, Any] = {}
         self._media: list[Part] = []
+        self._sources: tuple[dict[str, Any], ...] = ()
         self._usage: dict[str, Any] | None = None
         self._told_usage = False
         self._tier: Any = None
+        self.cost: float | None = None  # as the service tells it
         self.done = False
 
     # -- feeding ----------------------------------------------------------------------------------------------------
@@ -192,11 +198,12 @@ class OpenAIStreamDecoder(EventDecoder):
         if not isinstance(value, dict):
             raise self._nonsense(_json.dumps(value), "an event that is not an object")
         self._check(value)
-        if not self._started:
+        choices = value.get("choices")
+        if not self._started and (choices or value.get("id")):  # Azure begins with results of its filters alone
             self._start(value, events)
         if isinstance(value.get("prompt_progress"), dict):
             _tell_progress(value["prompt_progress"], events)
-        choices = value.get("choices")
+        self._sources = read_sources(value) or self._sources  # the same ones come with every piece
         if value.get("usage") or value.get("x_groq") or value.get("timings"):
             self._take_usage(value, events, tell=not choices)
         choice = choices[0] if isinstance(choices, list) and choices else None
@@ -298,6 +305,9 @@ class OpenAIStreamDecoder(EventDecoder):
             raise self._nonsense(b"", "a stream without any choice")
         self.done = True
         writer.flush_tags(events)
+        for source in self._sources if writer.writes_text else ():
+            writer.cite(source)
+            events.append(CitationDelta(source, writer.part))
         writer.end_part(events)
         provider, model = self._context.provider, self._model
         reason = finish_reason(self._finish, self._choice, calls=len(self._calls) > 0, refused=self._refused)
@@ -306,9 +316,9 @@ class OpenAIStreamDecoder(EventDecoder):
         extras = [("reasoning_details", self._details), ("extra_content", self._extras)]
         last = [*self._media, *(message_extra(n, v, provider, model) for n, v in extras if v)]
         events.extend(PartEnd(part, writer.count + i) for i, part in enumerate(last))
-        left = None if self._told_usage else self._usage
-        usage = None if left is None else read_usage(left, self._tier)
-        if usage is not None:
+        usage = None if self._usage is None else read_usage(self._usage, self._tier)
+        self.cost = told_cost(usage)
+        if usage is not None and not self._told_usage:
             events.append(UsageUpdate(usage))
         events.append(Finish(reason, self._finish))
 

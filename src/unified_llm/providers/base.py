@@ -492,11 +492,12 @@ class _StreamRun:
 
     def response(self, **details: Any) -> ChatResponse:
         provider = self._provider
+        told = getattr(self._decoder, "cost", None)
         return self.accumulator.response(
             origin=Origin(provider.context.provider, self._codec.dialect, self._request.model),
             **{"model": self.accumulator.start.model or self._request.model} | details,
             provider=provider.context.provider,
-            cost=provider.cost_per_call,
+            cost=provider.cost_per_call if told is None else told,
             adjustments=self._call.adjustments + getattr(self._decoder, "adjustments", ()),
             response_format=self._request.response_format,
             latency=time.perf_counter() - self.started,

@@ -21,7 +21,7 @@ from testkit import (
     responses_rules,
 )
 from testkit.openai_answers import Call, Say, completion
-from testkit.openai_quirks import QUIRKS
+from testkit.openai_services import QUIRKS
 from unified_llm.codecs.anthropic_messages import AnthropicMessages
 from unified_llm.codecs.base import ChatCodec, CodecContext
 from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec

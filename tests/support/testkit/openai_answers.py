@@ -117,16 +117,19 @@ def _last_text(messages: Sequence[Mapping[str, Any]]) -> str:
 # -- whole answers ----------------------------------------------------------------------------------------------------
 
 
-def _usage(say: Say, body: Mapping[str, Any]) -> dict[str, Any]:
+def _usage(say: Say, body: Mapping[str, Any], quirks: Quirks) -> dict[str, Any]:
     if say.usage is not None:
         return dict(say.usage)
     prompt = max(1, len(json.dumps(body.get("messages", ""))) // 4)
     answer = max(1, len((say.text or "") + (say.reasoning or "") + str(list(say.calls))) // 4)
-    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    total = prompt + answer + quirks.beside
+    thought = {"completion_tokens_details": {"reasoning_tokens": quirks.beside}} if quirks.beside else {}
+    plain = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": total}
+    return plain | thought | dict(quirks.usage_more)
 
 
 def _finish(say: Say, quirks: Quirks) -> str:
-    return say.finish or (quirks.finish_with_calls if say.calls else "stop")
+    return say.finish or (quirks.finish_with_calls if say.calls else quirks.stop_word)
 
 
 def _call_id(call: Call, quirks: Quirks, i: int) -> str:
@@ -177,14 +180,16 @@ def completion(say: Say, body: Mapping[str, Any], quirks: Quirks, number: int) -
     message: dict[str, Any] = {"role": "assistant", "content": content, **more, **say.extra}
     if say.calls:
         message["tool_calls"] = _calls(say, quirks)
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(say, quirks)}
     return {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
         "created": 1767225600,
         "model": body["model"],
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(say, quirks)}],
-        "usage": _usage(say, body),
+        "choices": [choice | dict(quirks.choice_more)],
+        "usage": _usage(say, body, quirks),
         "system_fingerprint": "fp_double",
+        **quirks.answer_more,
     }
 
 
@@ -200,15 +205,28 @@ def chunks(say: Say, body: Mapping[str, Any], quirks: Quirks, number: int) -> It
         "model": body["model"],
     }
 
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    usage = _usage(say, body, quirks)
+    always = {"usage": usage} if quirks.usage_in == "every" else {}
 
+    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, **quirks.choice_more}
+        return {**head, "choices": [choice], **quirks.answer_more, **always}
+
+    if quirks.first_chunk is not None:
+        yield dict(quirks.first_chunk)
     yield chunk({"role": "assistant", "content": ""})
     yield from map(chunk, _deltas(say, quirks))
-    yield chunk({}, _finish(say, quirks))
-    asked = (body.get("stream_options") or {}).get("include_usage")
-    if quirks.usage and (asked or say.usage is not None):
-        yield {**head, "choices": [], "usage": _usage(say, body)}
+    asked = quirks.usage and ((body.get("stream_options") or {}).get("include_usage") or say.usage is not None)
+    last = chunk({}, _finish(say, quirks))
+    if quirks.usage_in == "finish":
+        last["usage"] = usage
+    if quirks.usage_in == "x_groq":
+        last["x_groq"] = {"id": "req_groq", "usage": usage}
+    yield last
+    if quirks.last_chunk is not None:
+        yield {**head, **quirks.last_chunk}
+    if asked and quirks.usage_in == "chunk":
+        yield {**head, "choices": [], "usage": usage}
 
 
 def _deltas(say: Say, quirks: Quirks) -> Iterator[dict[str, Any]]:

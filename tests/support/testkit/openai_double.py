@@ -33,8 +33,9 @@ from testkit.openai_answers import (
     decide,
     embeddings,
 )
-from testkit.openai_quirks import QUIRKS, Quirks
+from testkit.openai_quirks import Quirks
 from testkit.openai_rules import chat_faults, embedding_faults
+from testkit.openai_services import QUIRKS
 from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, WireServer, chunked, json_reply, reply
 
 __all__ = ["Call", "Cut", "Fail", "Hang", "MidStreamError", "OpenAIDouble", "Say", "Seen", "Wire"]
@@ -102,8 +103,8 @@ class OpenAIDouble:
 
     @property
     def url(self) -> str:
-        """The base URL, with ``/v1``."""
-        return self._server.url + "/v1"
+        """The base URL: with the path at which the server has its API."""
+        return f"{self._server.url}/{self.quirks.base_path}".rstrip("/")
 
     @property
     def root(self) -> str:
@@ -133,22 +134,23 @@ class OpenAIDouble:
 
     def _answer(self, request: Request) -> Answer:
         path = request.target.partition("?")[0]
+        base = f"/{self.quirks.base_path}" if self.quirks.base_path else ""
         if path == "/lmstudio-greeting":  # tells LM Studio itself; no request of the dialect
             return self._fail(Fail(404, message="Unexpected endpoint or method."))
         body = json.loads(request.body) if request.body else None
-        self.requests.append(Seen(request.method, path.removeprefix("/v1"), request.headers, body, request))
+        self.requests.append(Seen(request.method, path.removeprefix(base), request.headers, body, request))
         if path in self._extra_routes:
             value = self._extra_routes[path]
             return self._fail(value) if isinstance(value, Fail) else json_reply(value)
         refused = self._authorize(request)
         if refused is not None:
             return refused
-        match request.method, path:
-            case "POST", "/v1/chat/completions":
+        match request.method, path.removeprefix(base) if path.startswith(base) else "":
+            case "POST", "/chat/completions":
                 return self._chat(body)
-            case "POST", "/v1/embeddings":
+            case "POST", "/embeddings" if self.quirks.embeddings:
                 return self._embed(body)
-            case "GET", "/v1/models":
+            case "GET", "/models" if self.quirks.lists_models:
                 return json_reply({"object": "list", "data": [self._model(m) for m in self._models]}, headers=_HEADERS)
         return self._fail(Fail(404, message=f"Unexpected endpoint or method. ({request.method} {path})"))
 
@@ -156,14 +158,18 @@ class OpenAIDouble:
         given = request.headers.get("authorization")
         if given is not None and (not given.startswith("Bearer ") or not given[7:].strip()):
             self.violations.append(f"authorization header {given!r} carries no token")
-        key = (given or "").removeprefix("Bearer ") or request.headers.get("api-key")
+        other = "authorization" if self.quirks.auth == "api-key" else "api-key"
+        if other in request.headers:
+            self.violations.append(f"the key came in {other}, which is not read here")
+        found = request.headers.get("api-key") if other == "authorization" else given
+        key = (found or "").removeprefix("Bearer ")
         if self._api_key is None or key == self._api_key:
             return None
         return self._fail(Fail(401, message=f"Incorrect API key provided: {key}"), code="invalid_api_key")
 
     def _refuse(self, faults: list[str]) -> Answer:
         self.violations += faults
-        return self._fail(Fail(400, message=faults[0]))
+        return self._fail(Fail(self.quirks.refusal_status, message=faults[0]))
 
     def _chat(self, body: Any) -> Answer:
         faults = chat_faults(body, self.quirks)
@@ -235,9 +241,27 @@ class OpenAIDouble:
         body = fail.body
         if body is None:
             kind = "server_error" if fail.status >= 500 else "invalid_request_error"
-            full = {"message": fail.message, "type": kind, "param": None, "code": code}
-            body = {"error": fail.message if self.quirks.string_errors else full}
+            body = error_body(self.quirks.errors, fail.status, fail.message, kind, code)
         return json_reply(body, fail.status, headers)
+
+
+def error_body(form: str, status: int, message: str, kind: str, code: str | None) -> Any:
+    """An error in the form of the imitated server."""
+    match form:
+        case "text":
+            return {"error": message}
+        case "flat":
+            return {"object": "error", "message": message, "type": kind, "param": None, "code": status}
+        case "mistral":
+            told: Any = {"detail": [{"type": "extra_forbidden", "msg": message}]} if status == 422 else message
+            return {"object": "error", "message": told, "type": kind, "param": None, "code": str(status)}
+        case "number":
+            return {"error": {"message": message, "code": status, "metadata": {"provider_name": "Double"}}}
+        case "list":
+            return [{"error": {"code": status, "message": message, "status": "INVALID_ARGUMENT"}}]
+        case "code":
+            return {"code": "Client specified an invalid argument", "error": message}
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _as_say(item: Any) -> Say:

@@ -1,15 +1,16 @@
 """How the servers that the OpenAI double imitates differ from OpenAI's own: what they refuse, ignore and answer.
 
-Sources: LM Studio bug tracker #189, #670, #1027, #1752; llama.cpp tools/server; Ollama docs/openai; Groq, Mistral,
-DeepSeek, OpenRouter and Scaleway API references; vLLM #27752; Azure OpenAI reference.
+The rows here are servers that people run themselves; those of hosted services are in `openai_services`.
+Sources: LM Studio bug tracker #189, #670, #1027, #1752; llama.cpp tools/server; Ollama docs/openai; vLLM #27752.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-__all__ = ["QUIRKS", "Quirks"]
+__all__ = ["LOCAL", "Quirks"]
 
 ReasoningForm = Literal["none", "reasoning_content", "reasoning", "think_tags", "content_parts", "reasoning_details"]
 
@@ -25,7 +26,12 @@ class Quirks:
         call_extras: fields it knows on tool calls.
         refused: OpenAI fields it answers 400 to.
         token_fields: names of the output limit it accepts.
-        string_errors: errors are ``{"error": "text"}``.
+        base_path: where its API is, from the root.
+        auth: header of its key; the other one is a violation.
+        errors: form of its error bodies: OpenAI's, ``{"error": "text"}``, flat (vLLM's), Mistral's, with a number as
+            code, in a list, or with the code beside the text. refusal_status: status of a refused request.
+        models_refuse, models_take: pattern of a model to fields that it refuses, or takes, other than the rest.
+        exclusive: pairs of fields that do not go together.
         json_object, json_schema: whether that ``response_format`` is accepted.
         tool_choice: "object" takes named tools, "string" refuses objects, "ignored" does not read the field.
         required_word: what it calls "some tool".
@@ -34,15 +40,19 @@ class Quirks:
         user_after_tool: whether a user message may follow tool results.
         tool_ids: pattern of tool call ids.
         image_urls: whether http image URLs are accepted; image_types: accepted media types.
+        embeddings, lists_models: whether there are such paths.
         images, files: whether the part is accepted at all.
         strings_only_embeddings, base64_embeddings, dimensions: embeddings (ignored when not supported).
         reasoning: how it answers with reasoning.
         needs_reasoning: field that assistant turns with tool calls must carry back.
         done: whether a stream ends with ``[DONE]``; usage: whether it sends usage in streams when asked.
+        usage_in: where it sends it: a chunk of its own when asked, the chunk with the finish reason, every chunk, or
+            under ``x_groq``. usage_more: fields of its own; beside: tokens of reasoning that the completion excludes.
+        first_chunk, last_chunk: chunks of its own around the answer; choice_more, answer_more: fields of its own.
         comments: whether streams carry SSE comments.
         tools_in_stream: "proper", or the deviation in how streamed calls are numbered.
         arguments: form of tool call arguments.
-        finish_with_calls: its finish reason when there are calls.
+        stop_word, finish_with_calls: its finish reasons for an answer that ended, and for one with calls.
     """
 
     extras: frozenset[str] = frozenset()
@@ -51,7 +61,13 @@ class Quirks:
     call_extras: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     token_fields: frozenset[str] = frozenset({"max_tokens", "max_completion_tokens"})
-    string_errors: bool = False
+    base_path: str = "v1"
+    auth: Literal["bearer", "api-key"] = "bearer"
+    errors: Literal["openai", "text", "flat", "mistral", "number", "list", "code"] = "openai"
+    refusal_status: int = 400
+    models_refuse: tuple[tuple[str, frozenset[str]], ...] = ()
+    models_take: tuple[tuple[str, frozenset[str]], ...] = ()
+    exclusive: tuple[tuple[str, str], ...] = ()
     json_object: bool = True
     json_schema: bool = True
     tool_choice: Literal["object", "string", "ignored"] = "object"
@@ -62,6 +78,8 @@ class Quirks:
     tool_ids: str = r".{1,64}"
     image_urls: bool = True
     image_types: frozenset[str] = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+    embeddings: bool = True
+    lists_models: bool = True
     images: bool = True
     files: bool = True
     strings_only_embeddings: bool = False
@@ -71,24 +89,31 @@ class Quirks:
     needs_reasoning: str | None = None
     done: bool = True
     usage: bool = True
+    usage_in: Literal["chunk", "finish", "every", "x_groq"] = "chunk"
+    usage_more: Mapping[str, Any] = field(default_factory=dict)
+    beside: int = 0
+    first_chunk: Mapping[str, Any] | None = None
+    last_chunk: Mapping[str, Any] | None = None
+    choice_more: Mapping[str, Any] = field(default_factory=dict)
+    answer_more: Mapping[str, Any] = field(default_factory=dict)
     comments: bool = False
     tools_in_stream: Literal["proper", "whole", "same_index", "no_index", "repeat_id"] = "proper"
     arguments: Literal["text", "dict", "empty"] = "text"
+    stop_word: str = "stop"
     finish_with_calls: str = "tool_calls"
 
 
 _SAMPLERS = frozenset({"top_k", "min_p", "repeat_penalty"})
 _TEMPLATE = frozenset({"chat_template_kwargs"})
 
-QUIRKS: dict[str, Quirks] = {
-    "openai": Quirks(token_fields=frozenset({"max_completion_tokens"})),
+LOCAL: dict[str, Quirks] = {
     "openai-compatible": Quirks(
         extras=_SAMPLERS, token_fields=frozenset({"max_tokens"}), one_system=True, dimensions=False
     ),
     "lmstudio": Quirks(
         extras=_SAMPLERS | {"ttl", "draft_model"},
         token_fields=frozenset({"max_tokens"}),
-        string_errors=True,
+        errors="text",
         json_object=False,
         tool_choice="string",
         one_system=True,
@@ -129,55 +154,5 @@ QUIRKS: dict[str, Quirks] = {
         one_system=True,
         files=False,
         reasoning="reasoning",
-    ),
-    "groq": Quirks(
-        extras=frozenset({"reasoning_format", "include_reasoning", "search_settings"}),
-        refused=frozenset({"logprobs", "top_logprobs", "logit_bias"}),
-        reasoning="reasoning",
-        files=False,
-    ),
-    "mistral": Quirks(
-        extras=frozenset({"random_seed", "safe_prompt", "prompt_mode"}),
-        refused=frozenset(
-            {"seed", "user", "logprobs", "top_logprobs", "logit_bias", "max_completion_tokens", "stream_options"}
-        ),
-        token_fields=frozenset({"max_tokens"}),
-        required_word="any",
-        user_after_tool=False,
-        tool_ids=r"[a-zA-Z0-9]{9}",
-        reasoning="content_parts",
-        dimensions=False,
-        base64_embeddings=False,
-    ),
-    "deepseek": Quirks(
-        extras=frozenset({"thinking"}),
-        message_extras=frozenset({"reasoning_content"}),
-        token_fields=frozenset({"max_tokens"}),
-        json_schema=False,
-        images=False,
-        files=False,
-        reasoning="reasoning_content",
-        needs_reasoning="reasoning_content",
-    ),
-    "openrouter": Quirks(
-        extras=_SAMPLERS | {"reasoning", "provider", "models", "transforms", "usage"},
-        message_extras=frozenset({"reasoning", "reasoning_details"}),
-        token_fields=frozenset({"max_tokens"}),
-        reasoning="reasoning_details",
-        comments=True,
-    ),
-    "gemini": Quirks(
-        extras=frozenset({"extra_body"}),
-        call_extras=frozenset({"extra_content"}),
-        image_urls=False,
-        files=False,
-        refused=frozenset({"seed", "logit_bias", "user", "parallel_tool_calls"}),
-    ),
-    "scaleway": Quirks(
-        refused=frozenset({"frequency_penalty", "n", "top_logprobs", "logit_bias", "user"}),
-        token_fields=frozenset({"max_tokens"}),
-        one_system=True,
-        alternate=True,
-        files=False,
     ),
 }

@@ -52,11 +52,20 @@ def _without_extras(body: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
     return plain
 
 
+def _of_model(model: str, table: tuple[tuple[str, frozenset[str]], ...]) -> frozenset[str]:
+    return frozenset().union(*(fields for pattern, fields in table if re.search(pattern, model)))
+
+
 def _field_faults(body: dict[str, Any], quirks: Quirks) -> Iterator[str]:
-    for name in sorted(quirks.refused & body.keys()):
+    refused = quirks.refused | _of_model(body["model"], quirks.models_refuse)
+    taken = quirks.token_fields - refused | _of_model(body["model"], quirks.models_take)
+    for one, other in quirks.exclusive:
+        if one in body and other in body:
+            yield f"body: {one} and {other} exclude each other"
+    for name in sorted((refused & body.keys()) - _TOKEN_FIELDS):
         yield f"body.{name}: Unsupported parameter: '{name}' is not supported with this model"
-    for name in sorted((_TOKEN_FIELDS & body.keys()) - quirks.token_fields):
-        other = next(iter(quirks.token_fields))
+    for name in sorted((_TOKEN_FIELDS & body.keys()) - taken):
+        other = next(iter(taken))
         yield f"Unsupported parameter: '{name}' is not supported with this model. Use '{other}' instead."
     for name in _TOKEN_FIELDS & body.keys():
         if body[name] is not None and body[name] < 1:
