@@ -8,6 +8,7 @@ from typing import Any
 from unified_llm.errors import InvalidMessageError, InvalidRequestError, UnsupportedOptionError
 from unified_llm.message_formats import normalize_messages
 from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall, ToolResult
+from unified_llm.open_calls import answered
 from unified_llm.providers.registry import canonical_name
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig, unknown_option, why_unknown
 from unified_llm.responses import Adjustment
@@ -77,7 +78,8 @@ def prepare_chat(
         )
     if system:
         normal = (Message(MessageRole.SYSTEM, system), *normal)
-    check_history(normal)
+    if unanswered := check_history(normal):
+        normal = answered(normal, unanswered, notes, broken_only=merged.on_unsupported == "error")
     return merged, normal, notes
 
 
@@ -90,22 +92,29 @@ def _known(config: ModelConfig) -> tuple[ModelConfig, list[Adjustment]]:
     return config.without_unknown(), [Adjustment("dropped", n, why_unknown(n)) for n in config.unknown]
 
 
-def check_history(messages: tuple[Message, ...]) -> None:
-    """Refuse a history that no provider takes: only system messages, empty turns, results without their call."""
+def check_history(messages: tuple[Message, ...]) -> set[str]:
+    """Refuse a history that no provider takes: only system messages, empty turns, results without their call.
+
+    Returns the ids of the calls that have no result.
+    """
     if all(m.role is MessageRole.SYSTEM for m in messages):
         raise InvalidMessageError("there is only a system message", hint="add a user message")
     calls: set[str] = set()
+    unanswered: set[str] = set()
     for position, message in enumerate(messages):
         for part in message.parts:
             if type(part) is Text:
                 continue
             if isinstance(part, ToolCall):
                 calls.add(part.id)
-            elif isinstance(part, ToolResult) and part.call_id not in calls:
-                raise InvalidMessageError(
-                    f"messages[{position}] is the result of a tool call {part.call_id!r} that is not in the history",
-                    hint="append the assistant message with the tool call (response.message) before its results",
-                )
+                unanswered.add(part.id)
+            elif isinstance(part, ToolResult):
+                if part.call_id not in calls:
+                    raise InvalidMessageError(
+                        f"messages[{position}] is the result of a tool call {part.call_id!r} not in the history",
+                        hint="append the assistant message with the tool call (response.message) before its results",
+                    )
+                unanswered.discard(part.call_id)
         if message.parts:
             continue
         if message.role is MessageRole.TOOL:
@@ -115,6 +124,7 @@ def check_history(messages: tuple[Message, ...]) -> None:
             )
         if message.role is MessageRole.USER:
             raise InvalidMessageError(f"messages[{position}] is an empty user message", hint="give it some content")
+    return unanswered
 
 
 def embed_texts(text: object) -> tuple[str, ...]:

@@ -195,3 +195,22 @@ def test_odd_histories_are_accepted_by_either_provider(
     for double in (claude, lmstudio):
         assert ours(double).bind_tools(TOOLS).invoke(history)
     assert claude.violations == []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_conversation_goes_on_after_a_call_was_cut_off(streamed: bool, claude: Any, lmstudio: Any) -> None:
+    lmstudio.script(Say("", calls=[Call("add", '{"a": 12, "b": "/da', id="call_1")], finish="length"))
+    llm = ours(lmstudio).bind_tools(TOOLS)
+    cut = message_chunk_to_message(_merged(llm.stream("Hi"))) if streamed else llm.invoke("Hi")
+    assert isinstance(cut, AIMessage)
+    assert [call["name"] for call in cut.invalid_tool_calls] == ["add"]
+    history = [HumanMessage("Hi"), cut, HumanMessage("Go on.")]
+    for receiver in (llm, ours(claude).bind_tools(TOOLS)):
+        said = receiver.invoke(history)
+        assert "messages[1].tool_call" in str(said.response_metadata["adjustments"])
+    assert (claude.violations, lmstudio.violations) == ([], [])
+
+
+def _merged(chunks: Any) -> Any:
+    first, *others = chunks
+    return first + others if others else first
