@@ -18,6 +18,7 @@ from testkit.wire_server import HANG, WireServer, json_reply, sse
 from unified_llm_mcp import build_server
 from unified_llm_mcp.process import run_until_signal
 
+STUBBORN = [sys.executable, str(Path(__file__).parent / "servers" / "stubborn_server.py")]
 PROBE = [sys.executable, str(Path(__file__).parent / "servers" / "probe_server.py")]
 
 
@@ -191,6 +192,29 @@ async def test_a_signal_closes_upstream_requests_and_ends_the_process(number: si
             server.process.send_signal(number)
             assert await request.wait_gone_async(1.0)
             assert await server.exit_code(2) == 128 + number
+
+
+@pytest.mark.parametrize("provider", ["blocking", "stubborn"])
+@pytest.mark.parametrize("how", ["end of input", "signal"])
+async def test_a_provider_that_cannot_be_stopped_does_not_keep_the_process(provider: str, how: str) -> None:
+    async with raw_server("--model", f"{provider}:", command=STUBBORN) as server:
+        await server.initialize()
+        await server.start_call("chat", prompt="50")
+        assert await server.said("sleeping ") == "50"
+        if how == "signal":
+            server.process.send_signal(signal.SIGTERM)
+        else:
+            await server.end_input()
+        assert await server.exit_code(12) == (128 + signal.SIGTERM if how == "signal" else 0)
+
+
+async def test_providers_that_block_do_not_wait_for_each_other() -> None:
+    async with raw_server("--model", "blocking:", command=STUBBORN) as server:
+        await server.initialize()
+        calls = [await server.start_call("chat", prompt="2") for _ in range(32)]
+        for call in calls:
+            answer = await server.answer(call, 8)  # with the six threads of a machine with two cores it takes 12 s
+            assert answer["result"]["structuredContent"]["text"] == "done"
 
 
 async def test_a_signal_while_idle_ends_the_process() -> None:

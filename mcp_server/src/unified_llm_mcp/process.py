@@ -7,7 +7,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from unified_llm.errors import UnifiedLLMError
@@ -19,6 +21,8 @@ logger = logging.getLogger("unified_llm_mcp")
 
 GRACE = 2.0
 """Seconds that closing upstream requests and connections may take."""
+OTHER_THREADS = 8
+"""Threads besides those of calls to models: for files, imports, look-ups."""
 
 
 def run_until_signal(
@@ -29,14 +33,17 @@ def run_until_signal(
     Args:
         stop: makes `serving` end at a signal; it is cancelled when None.
 
-    Returns: the exit code, 128 plus the signal's number after a signal. Ends the process itself when a thread of a
-    provider that knows only blocking calls would keep it alive.
+    Returns: the exit code, 128 plus the signal's number after a signal. Ends the process itself when a provider that
+    cannot be stopped would keep it alive: a thread in a blocking call, or a task that ignores being cancelled.
     """
     loop = asyncio.new_event_loop()
+    # A thread for every call that may run at the same time: providers that know only blocking calls take one each.
+    threads = ThreadPoolExecutor(server.settings_of_calls.max_concurrency + OTHER_THREADS, "unified-llm-mcp")
+    loop.set_default_executor(threads)
     try:
         code = loop.run_until_complete(_supervised(server, serving, stop))
         loop.run_until_complete(_end_tasks())
-        stuck = not loop.run_until_complete(_threads_end(loop))
+        stuck = bool(asyncio.all_tasks(loop)) or not _threads_end(threads)
     finally:
         logging.shutdown()
         sys.stderr.flush()
@@ -52,6 +59,7 @@ async def _supervised(server: ModelServer, serving: Coroutine[Any, Any, None], s
 
     def signalled(number: int) -> None:
         received.append(number)
+        server.closing.set()
         (stop or task.cancel)()
 
     loop = asyncio.get_running_loop()
@@ -60,11 +68,13 @@ async def _supervised(server: ModelServer, serving: Coroutine[Any, Any, None], s
         if number is not None and sys.platform != "win32":  # Windows loops have no signal handlers
             loop.add_signal_handler(number, signalled, number)
     try:
-        await asyncio.wait({task})
+        await _until_closed(server, task)
     finally:
         await _closed(server)
     if task.cancelled() or received:
         return 128 + received[0] if received else 1
+    if not task.done():
+        return 0
     error = task.exception()
     if isinstance(error, UnifiedLLMError):
         raise error
@@ -72,6 +82,16 @@ async def _supervised(server: ModelServer, serving: Coroutine[Any, Any, None], s
         logger.error("serving ended with an error", exc_info=error)
         return 1
     return 0
+
+
+async def _until_closed(server: ModelServer, task: asyncio.Future[Any]) -> None:
+    """Wait for `task`; once the server is closing, for `GRACE` seconds each for its calls and its connections."""
+    closing = asyncio.ensure_future(server.closing.wait())
+    await asyncio.wait([task, closing], return_when=asyncio.FIRST_COMPLETED)
+    closing.cancel()
+    await asyncio.wait({task}, timeout=2 * GRACE)
+    if not task.done():
+        logger.warning("a provider does not stop; the process ends without it")
 
 
 async def _closed(server: ModelServer) -> None:
@@ -92,11 +112,10 @@ async def _end_tasks() -> None:
         await asyncio.wait(left, timeout=0.5)
 
 
-async def _threads_end(loop: asyncio.AbstractEventLoop) -> bool:
+def _threads_end(threads: ThreadPoolExecutor) -> bool:
     """Whether the threads of blocking calls end within half a second."""
-    try:
-        async with asyncio.timeout(0.5):
-            await loop.shutdown_default_executor()
-    except TimeoutError:
-        return False
-    return True
+    # Not `loop.shutdown_default_executor`: on Python 3.11 it has no limit, and cannot be left.
+    end = threading.Thread(target=threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    end.start()
+    end.join(0.5)
+    return not end.is_alive()

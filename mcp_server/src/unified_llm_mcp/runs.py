@@ -11,6 +11,8 @@ from unified_llm_mcp.failures import ToolCallError
 
 __all__ = ["Run", "Runs"]
 
+PATIENCE = 2.0
+"""Seconds a cancelled call gets to close its upstream request: a provider may ignore that it was cancelled."""
 R = TypeVar("R")
 
 
@@ -96,9 +98,9 @@ class Runs:
         return run
 
     async def aclose(self) -> None:
-        """Cancel what is running and wait until its upstream requests are closed."""
+        """Cancel what is running and wait until its upstream requests are closed, for `PATIENCE` seconds at most."""
         alive = list(self._alive)
         for run in alive:
             run.cancel()
         if alive:
-            await asyncio.wait([run._task for run in alive])
+            await asyncio.wait([run._task for run in alive], timeout=PATIENCE)

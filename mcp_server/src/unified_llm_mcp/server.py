@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,13 @@ class ModelServer(CatalogueServer):
     """The MCP server. `aclose` stops its running calls; the client it was built with stays open."""
 
     _deferred: Deferred
+    closing: asyncio.Event
+    """Set once `aclose` has been called."""
+
+    @property
+    def settings_of_calls(self) -> Settings:
+        """Models, limits and folders."""
+        return self._deferred.settings
 
     @property
     def state(self) -> ServerState:
@@ -45,6 +53,7 @@ class ModelServer(CatalogueServer):
 
     async def aclose(self) -> None:
         """Cancel every call in flight and close its upstream request."""
+        self.closing.set()
         await self._deferred.aclose()
 
     async def aclose_client(self) -> None:
@@ -73,6 +82,7 @@ def build_server(
         **_extensions(deferred),
     )
     server._deferred = deferred
+    server.closing = asyncio.Event()
     return server
 
 
