@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import threading
@@ -207,6 +208,18 @@ def test_after_the_first_delta_there_is_no_fallback_unless_asked_for() -> None:
         stream = client(server, fallbacks=["offline:"], fallback_after_delivery=True).stream("x")
         assert stream.get_response().provider == "offline"
         assert len(server.requests) == 2
+
+
+async def test_an_opening_is_no_delivery_and_the_next_target_is_asked() -> None:
+    """Claude tells the tokens of the prompt before it answers: that is no part of an answer."""
+    message = {"id": "m", "role": "assistant", "model": "m", "content": [], "usage": {"input_tokens": 3}}
+    opening = f"event: message_start\ndata: {json.dumps({'type': 'message_start', 'message': message})}\n\n".encode()
+    cut = [*sse([opening], end=False), CLOSE]
+    with WireServer(lambda _: cut) as server:
+        options: dict[str, Any] = {"api_key": "sk-x", "model": "claude-haiku-5-5", "transport": "http"}
+        async with UnifiedLLM("claude", base_url=server.url, fallbacks=["offline:"], retry=AT_ONCE, **options) as llm:
+            assert llm.stream("x").get_response().provider == "offline"
+            assert (await llm.stream_async("x").get_response()).provider == "offline"
 
 
 def test_an_unknown_provider_in_a_chain_is_refused_at_once() -> None:

@@ -24,8 +24,9 @@ class UsageRecord:
     """One call that was answered, with everything that is known of it. Seconds and USD; None is unknown.
 
     `cached`: the answer came from the client's cache; `usage` is what it took the first time.
-    `partial`: the stream broke or was left before its end, and is billed all the same: `usage` is estimated from the
-    prompt and from what arrived, where the server had not told it yet.
+    `partial`: the request broke, was left before its end, or lost to a hedged one, and is billed all the same: `usage`
+    is estimated from the prompt and from what arrived, where the server had not told it yet. When nothing had arrived,
+    `output_tokens` and `cost` are None: what was generated, nobody told.
     """
 
     operation: str

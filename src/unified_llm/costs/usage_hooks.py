@@ -19,8 +19,8 @@ class UsageHooks:
     """``hooks=[UsageHooks(increment_usage, get_usage)]``; both may be coroutine functions.
 
     Args:
-        increment_usage: called after each call that was answered, also for what arrived of a stream that was cut or
-            left: it is billed. By the number of arguments it takes: one, the
+        increment_usage: called after each call that was answered, also for what arrived of one that was cut or left,
+            or lost to a hedged one: it is billed. By the number of arguments it takes: one, the
             `UsageRecord`; two, cost (USD or None) and model; eleven, cost, model, operation, seconds, seconds to the
             first token, tokens in, tokens out, provider, project, region and cached tokens, in that order, the last
             five None where they are not known.

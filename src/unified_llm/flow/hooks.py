@@ -80,9 +80,10 @@ class Hooks(Protocol):
         """The call succeeded (for a stream: it ended)."""
 
     def on_partial(self, info: CallInfo, response: ChatResponse) -> Any:
-        """A stream broke or was left before its end; `response` is what arrived, its usage estimated where not told.
+        """A chat or stream broke or was left before its end; `response` is what arrived, its usage estimated where not
+        told (None for the output of which nothing arrived).
 
-        Once per request that began to answer; `on_error` follows.
+        Once per request that was sent and not refused; `on_error` follows. Also for a hedged request that lost.
         """
 
     def on_error(self, info: CallInfo, error: BaseException) -> Any:
