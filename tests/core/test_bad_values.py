@@ -23,7 +23,13 @@ from unified_llm import (
     UnifiedLLM,
     UnifiedLLMError,
 )
+from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.llamacpp_server import count_call, infill_call
+from unified_llm.codecs.lmstudio_encode import encode_predict
 from unified_llm.drivers.http import HTTPDriver
+from unified_llm.profiles import PROFILES
+from unified_llm.providers.lmstudio_calls import load_call
+from unified_llm.requests import ChatRequest, ModelConfig
 
 NOWHERE = "http://127.0.0.1:9/v1"
 ANSWER = {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "no JSON"}}]}
@@ -62,15 +68,6 @@ def test_a_provider_that_is_none_is_refused(provider: Any) -> None:
     with pytest.raises(ConfigurationError, match="provider is") as caught:
         UnifiedLLM(provider)
     assert caught.value.hint
-
-
-@pytest.mark.parametrize("provider", ["claude", "openai-compatible"])
-def test_a_value_json_cannot_carry_is_an_error_of_the_request(provider: str) -> None:
-    with (
-        UnifiedLLM(provider, base_url=NOWHERE, model="m", api_key="0123456789abcdef") as llm,
-        pytest.raises(InvalidRequestError, match="JSON cannot carry"),
-    ):
-        llm.chat("x", extra_body={"y": object()})
 
 
 @pytest.mark.parametrize("part", [Image(url="photo.png"), File(url="/etc/report.pdf")], ids=["image", "file"])
@@ -214,3 +211,40 @@ def test_policies_take_what_makes_sense() -> None:
     BreakerSettings(1, 0)
     with UnifiedLLM("offline", timeout=1.5, deadline=5, max_retries=0) as llm:
         assert llm.chat("x", deadline=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("openai-compatible", {}),
+        ("openai-compatible", {"dialect": "responses"}),
+        ("claude", {"transport": "http"}),
+        ("ollama", {}),
+        ("lmstudio", {"transport": "http", "stored_responses": True}),
+        ("lollms-webui", {"dialect": "native"}),
+    ],
+    ids=["chat", "responses", "claude", "ollama", "lmstudio", "lollms"],
+)
+def test_what_json_has_not_is_an_invalid_request_in_every_dialect(name: str, options: dict[str, Any]) -> None:
+    with (
+        UnifiedLLM(name, "k", base_url=NOWHERE, model="m", max_retries=0, **options) as llm,
+        pytest.raises(InvalidRequestError, match="JSON cannot carry") as caught,
+    ):
+        llm.chat("Hi", extra_body={"x": object()})
+    assert "extra_body" in str(caught.value.hint)
+
+
+def test_nor_do_the_websockets_and_other_calls_carry_it() -> None:
+    context = CodecContext("lmstudio", PROFILES["lmstudio"])
+    odd = {"llm.prediction.x": object()}
+    asked = ChatRequest("m", (Message("user", "Hi"),), ModelConfig(provider_options={"lmstudio": odd}))
+    plain = ModelConfig(extra_body=odd)
+    calls: list[Any] = [
+        lambda: encode_predict(asked, context),
+        lambda: load_call("m", namespace="llm", ttl=None, context_length=None, config=odd, timeout=None),
+        lambda: count_call(ChatRequest("m", asked.messages, plain), context),
+        lambda: infill_call("a", "b", prompt="", files={}, config=plain, model=None, context=context),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidRequestError, match="JSON cannot carry"):
+            call()

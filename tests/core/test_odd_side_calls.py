@@ -297,7 +297,8 @@ def test_an_odd_result_of_a_remote_call_is_a_value_of_its_type_or_an_error_of_ou
     faults = []
     with LMStudioDouble() as studio, UnifiedLLM("lmstudio", base_url=studio.url, transport="sdk", timeout=10) as llm:
         provider = llm.get_provider("lmstudio")
-        for what, value in [("as it should be", whole), *variants(whole), *((f"result {odd!r}", odd) for odd in ODD)]:
+        some = [*variants(whole)][::3]  # each takes a few round trips
+        for what, value in [("as it should be", whole), *some, *((f"result {odd!r}", odd) for odd in ODD)]:
             studio.results[path] = value
             if (fault := fault_of(case, provider)) is not None:
                 faults.append(f"{what}: {fault}")

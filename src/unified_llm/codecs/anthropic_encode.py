@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from unified_llm import _json
 from unified_llm.codecs import anthropic_options as options
 from unified_llm.codecs.anthropic_models import ClaudeFamily, family_of
 from unified_llm.codecs.anthropic_notes import Notes
@@ -13,7 +12,7 @@ from unified_llm.codecs.anthropic_parts import Block, PartEncoder
 from unified_llm.codecs.anthropic_thinking import max_tokens, thinking
 from unified_llm.codecs.anthropic_turns import Turn, encode_turns, is_plain_text
 from unified_llm.codecs.base import CodecContext
-from unified_llm.errors import InvalidRequestError
+from unified_llm.codecs.calls import json_body
 from unified_llm.requests import ChatRequest
 from unified_llm.wire import WireCall
 
@@ -52,16 +51,9 @@ def output_limit(request: ChatRequest, provider: str) -> int:
 
 
 def _call(path: str, request: ChatRequest, body: dict[str, Any], headers: dict[str, str], notes: Notes) -> WireCall:
-    try:
-        data = _json.dumps(body)
-    except TypeError as exc:
-        raise InvalidRequestError(
-            f"the request holds a value that JSON cannot carry: {exc}",
-            hint="look at tool schemas, extra_body and provider_options",
-        ) from exc
     return WireCall(
         path,
-        data,
+        json_body(body),
         headers=tuple(headers.items()),
         stream=request.stream and path == "v1/messages",
         timeout=request.config.timeout,

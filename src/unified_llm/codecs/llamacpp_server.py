@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import json_body, more_headers
 from unified_llm.codecs.errors import request_id_of
 from unified_llm.codecs.openai_draft import DIALECT, Draft
-from unified_llm.codecs.openai_encode import chat_body, more_headers, overlay
+from unified_llm.codecs.openai_encode import chat_body, overlay
 from unified_llm.codecs.openai_options import put_options
 from unified_llm.errors import InvalidRequestError
 from unified_llm.messages import Message, Origin
@@ -90,7 +90,7 @@ def count_call(request: ChatRequest, context: CodecContext) -> WireCall:
     body = chat_body(request, Draft(request, context))
     return WireCall(
         "v1/chat/completions/input_tokens",
-        _json.dumps(body),
+        json_body(body),
         headers=more_headers(request.config),
         timeout=request.config.timeout,
     )
@@ -138,7 +138,7 @@ def _get(path: str, model: str | None) -> WireCall:
 
 
 def _post(path: str, body: Mapping[str, Any], model: str | None) -> WireCall:
-    return WireCall(path, _json.dumps({**body, "model": model} if model else body))
+    return WireCall(path, json_body({**body, "model": model} if model else body))
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import json_body
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_encode import chat_body
 from unified_llm.requests import ChatRequest
@@ -89,7 +90,7 @@ def encode_rpc(
     order: Wire = {"parameter": parameter}
     if model is not None:
         order |= {"model": model, "specifier": "specifier"}
-    return WireCall(path, _json.dumps(order), method=RPC, timeout=timeout)
+    return WireCall(path, json_body(order), method=RPC, timeout=timeout)
 
 
 def config_stack(fields: Mapping[str, Any]) -> Wire:
@@ -101,7 +102,7 @@ def config_stack(fields: Mapping[str, Any]) -> Wire:
 def _call(path: str, order: Wire, request: ChatRequest, draft: Draft, *, method: str = CHANNEL) -> WireCall:
     return WireCall(
         path,
-        _json.dumps(order),
+        json_body(order),
         method=method,
         stream=request.stream,
         timeout=request.config.timeout,

@@ -13,9 +13,9 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import more_headers
 from unified_llm.codecs.errors import error_from_body, has_error, unusable_body
 from unified_llm.codecs.openai_chat import OpenAIChatCodec
-from unified_llm.codecs.openai_encode import more_headers
 from unified_llm.codecs.openai_stream import OpenAIStreamDecoder
 from unified_llm.errors import PermissionDeniedError, ResponseError, UnifiedLLMError
 from unified_llm.requests import ChatRequest, EmbedRequest

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import chat_call
 from unified_llm.codecs.errors import error_from_body, error_from_reply, has_error, request_id_of, unusable_body
 from unified_llm.codecs.openai_draft import Draft
-from unified_llm.codecs.openai_encode import more_headers, overlay
+from unified_llm.codecs.openai_encode import overlay
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_options import put_options
 from unified_llm.codecs.openai_parts import PartWriter
@@ -72,14 +73,8 @@ class LollmsGenerateCodec:
             body["n_predict"] = body.pop("max_tokens")
         overlay(body, (config.provider_options or {}).get(draft.provider))
         overlay(body, config.extra_body)
-        return WireCall(
-            "lollms_generate_with_images" if images else "lollms_generate",
-            _json.dumps(body),
-            headers=more_headers(config),
-            stream=request.stream,
-            timeout=config.timeout,
-            adjustments=tuple(draft.adjustments),
-        )
+        path = "lollms_generate_with_images" if images else "lollms_generate"
+        return chat_call(path, body, request, draft.adjustments)
 
     def decode(self, reply: WireReply, request: ChatRequest, context: CodecContext) -> ChatResponse:
         """The response of a complete answer. Raises `ResponseError` or the error inside the body."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import json_body, more_headers
 from unified_llm.codecs.errors import has_error, request_id_of, unusable_body
 from unified_llm.codecs.ollama_encode import own_fields
 from unified_llm.codecs.ollama_reading import read_usage, streamed_failure
-from unified_llm.codecs.openai_encode import more_headers, overlay
+from unified_llm.codecs.openai_encode import overlay
 from unified_llm.errors import UnifiedLLMError
 from unified_llm.requests import EmbedRequest
 from unified_llm.responses import Adjustment, Embeddings, Usage
@@ -48,7 +49,7 @@ class OllamaEmbeddingsCodec:
         own = own_fields((config.provider_options or {}).get(context.provider))
         overlay(body, {k: v for k, v in own.items() if k not in _CHATS_ONLY})
         overlay(body, config.extra_body)
-        return WireCall("api/embed", _json.dumps(body), headers=more_headers(config), timeout=config.timeout)
+        return WireCall("api/embed", json_body(body), headers=more_headers(config), timeout=config.timeout)
 
     def decode(self, replies: list[WireReply], request: EmbedRequest, context: CodecContext) -> Embeddings:
         """Vectors in the order of the texts, usage summed over the batches.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import chat_call
 from unified_llm.codecs.ollama_messages import OllamaDraft, encode_messages
 from unified_llm.codecs.ollama_tools import fit_tools
-from unified_llm.codecs.openai_encode import more_headers, overlay
+from unified_llm.codecs.openai_encode import overlay
 from unified_llm.codecs.openai_options import BUDGET_EFFORTS, nearest_effort, put_unknown
 from unified_llm.codecs.openai_tools import put_response_format, put_tools
-from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ChatRequest, ModelConfig, ResponseFormat
 from unified_llm.wire import WireCall
 
@@ -40,21 +39,7 @@ def encode_chat(request: ChatRequest, context: CodecContext, defaults: Mapping[s
     """
     draft = OllamaDraft(request, context)
     body = chat_body(request, draft, defaults)
-    try:
-        data = _json.dumps(body)
-    except TypeError as exc:
-        raise InvalidRequestError(
-            f"the request holds a value that JSON cannot carry: {exc}",
-            hint="look at tool schemas, extra_body and provider_options",
-        ) from exc
-    return WireCall(
-        "api/chat",
-        data,
-        headers=more_headers(request.config),
-        stream=request.stream,
-        timeout=request.config.timeout,
-        adjustments=tuple(draft.adjustments),
-    )
+    return chat_call("api/chat", body, request, draft.adjustments)
 
 
 def chat_body(request: ChatRequest, draft: OllamaDraft, defaults: Mapping[str, Any]) -> Body:

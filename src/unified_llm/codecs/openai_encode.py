@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import chat_call, more_headers
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_messages import encode_messages
 from unified_llm.codecs.openai_options import put_options
 from unified_llm.codecs.openai_tools import put_response_format, put_tools
-from unified_llm.errors import InvalidRequestError
-from unified_llm.requests import ChatRequest, ModelConfig
+from unified_llm.requests import ChatRequest
 from unified_llm.wire import WireCall
 
 __all__ = ["PATH", "chat_body", "encode_chat", "more_headers", "overlay"]
@@ -28,21 +27,7 @@ def encode_chat(request: ChatRequest, context: CodecContext) -> WireCall:
     """
     draft = Draft(request, context)
     body = chat_body(request, draft)
-    try:
-        data = _json.dumps(body)
-    except TypeError as exc:
-        raise InvalidRequestError(
-            f"the request holds a value that JSON cannot carry: {exc}",
-            hint="look at tool schemas, extra_body and provider_options",
-        ) from exc
-    return WireCall(
-        PATH,
-        data,
-        headers=more_headers(request.config),
-        stream=request.stream,
-        timeout=request.config.timeout,
-        adjustments=tuple(draft.adjustments),
-    )
+    return chat_call(PATH, body, request, draft.adjustments)
 
 
 def chat_body(request: ChatRequest, draft: Draft) -> dict[str, Any]:
@@ -70,10 +55,3 @@ def overlay(body: dict[str, Any], more: Mapping[str, Any] | None) -> None:
     for name, value in (more or {}).items():
         known = body.get(name)
         body[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, Mapping) else value
-
-
-def more_headers(config: ModelConfig) -> tuple[tuple[str, str], ...]:
-    """`extra_headers` in the form of a `WireCall`."""
-    if not config.extra_headers:
-        return ()
-    return tuple((name.lower(), str(value)) for name, value in config.extra_headers.items())

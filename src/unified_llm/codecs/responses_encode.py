@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
-from unified_llm.codecs.openai_encode import more_headers, overlay
+from unified_llm.codecs.calls import chat_call
+from unified_llm.codecs.openai_encode import overlay
 from unified_llm.codecs.responses_draft import ResponsesDraft
 from unified_llm.codecs.responses_input import encode_input
 from unified_llm.codecs.responses_options import (
@@ -23,7 +23,6 @@ from unified_llm.codecs.responses_options import (
     put_call_tools,
     put_format,
 )
-from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ChatRequest
 from unified_llm.wire import WireCall
 
@@ -49,21 +48,7 @@ def encode_response(request: ChatRequest, context: CodecContext, continuation: C
     draft = ResponsesDraft(request, context)
     draft.profile = as_responses(draft.profile)
     body = response_body(request, draft, continuation)
-    try:
-        data = _json.dumps(body)
-    except TypeError as exc:
-        raise InvalidRequestError(
-            f"the request holds a value that JSON cannot carry: {exc}",
-            hint="look at tool schemas, extra_body and provider_options",
-        ) from exc
-    return WireCall(
-        PATH,
-        data,
-        headers=more_headers(request.config),
-        stream=request.stream,
-        timeout=request.config.timeout,
-        adjustments=tuple(draft.adjustments),
-    )
+    return chat_call(PATH, body, request, draft.adjustments)
 
 
 def response_body(

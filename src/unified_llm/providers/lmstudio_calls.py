@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import json_body
 from unified_llm.codecs.fields import count_of
 from unified_llm.codecs.lmstudio_chat import LMStudioChatCodec, instance_infos, model_infos
 from unified_llm.codecs.lmstudio_encode import CHANNEL, config_stack, encode_count, encode_rpc
@@ -233,7 +234,7 @@ def load_call(
     order: dict[str, Any] = {"model": model, "config": config_stack(fields)}
     if ttl is not None:
         order["ttl"] = ttl
-    return WireCall(f"{namespace}/getOrLoad", _json.dumps(order), method=CHANNEL, stream=True, timeout=timeout)
+    return WireCall(f"{namespace}/getOrLoad", json_body(order), method=CHANNEL, stream=True, timeout=timeout)
 
 
 def _text_call(path: str, text: str, model: str) -> WireCall:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, closing
 from typing import cast
 
-from unified_llm import _json
+from unified_llm.codecs.calls import json_body
 from unified_llm.codecs.responses_encode import Continuation
 from unified_llm.errors import InvalidRequestError, ModelNotFoundError, UnifiedLLMError
 from unified_llm.message_dumps import dump_message
@@ -169,6 +169,6 @@ def _digests(model: str, messages: Sequence[Message]) -> list[bytes]:
     running = hashlib.sha256(model.encode("utf-8", "surrogatepass"))
     found = []
     for message in messages:
-        running.update(_json.dumps(dump_message(message)))
+        running.update(json_body(dump_message(message)))
         found.append(running.digest())
     return found
