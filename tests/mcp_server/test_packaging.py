@@ -223,6 +223,20 @@ async def test_tools_fit_into_a_thousand_tokens_and_into_every_clients_rules() -
             assert re.fullmatch("[A-Za-z0-9_.-]{1,64}", name)
 
 
+async def test_tools_tell_hosts_what_they_may_do_and_how_much_they_say() -> None:
+    async with in_memory(build_server(UnifiedLLM(model="offline:"))) as client:
+        tools = {tool["name"]: tool for tool in await client.tools()}
+    for name, tool in tools.items():
+        assert tool["annotations"] == {
+            "readOnlyHint": True,  # hosts then ask less: true because nothing outside the server changes
+            "destructiveHint": False,
+            "idempotentHint": name != "chat",
+            "openWorldHint": name != "get_response",
+        }
+    # Claude Code writes longer results to a file, and does so above 25,000 tokens when nothing is said.
+    assert tools["chat"]["_meta"] == {"anthropic/maxResultSizeChars": 500_000}
+
+
 async def test_lifetimes_in_descriptions_are_those_of_the_settings() -> None:
     settings = Settings(conversation_ttl=1800, result_ttl=7200)
     async with in_memory(build_server(UnifiedLLM(model="offline:"), settings)) as client:

@@ -1,0 +1,64 @@
+"""OpenTelemetry: the SDK's spans of tool calls stay on, joined to the caller's trace, and hold no text and no key."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from testkit.mcp_clients import ERAS, SDK_2, in_memory
+from testkit.probe_provider import ProbeProvider
+from unified_llm import UnifiedLLM
+from unified_llm.errors import ServerError
+from unified_llm_mcp import build_server
+
+if not SDK_2:
+    pytest.skip("the SDK's 1.x line makes no spans", allow_module_level=True)
+
+pytestmark = pytest.mark.parametrize("era", ERAS)
+KEY = "sk-proj-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    import mcp.shared._otel
+
+    found, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(found))
+    # As set_tracer_provider() would, which a process can do only once.
+    monkeypatch.setattr(mcp.shared._otel, "_tracer", provider.get_tracer("test"))
+    return found
+
+
+def server_span(exporter: InMemorySpanExporter) -> ReadableSpan:
+    (span,) = [s for s in exporter.get_finished_spans() if s.kind.name == "SERVER" and s.name == "tools/call chat"]
+    return span
+
+
+async def test_a_call_is_a_span_within_the_callers_trace(era: str, exporter: InMemorySpanExporter) -> None:
+    async with in_memory(build_server(UnifiedLLM(provider=ProbeProvider("the answer"))), era) as client:
+        await client.call("chat", prompt="a secret plan")
+    span = server_span(exporter)
+    assert span.attributes is not None
+    assert span.attributes["gen_ai.tool.name"] == "chat"
+    assert span.status.status_code is not StatusCode.ERROR
+    assert "a secret plan" not in span.to_json()
+    assert "the answer" not in span.to_json()
+    if era == "legacy":  # in memory, the client of the other era hands its calls over without a span
+        callers = [s for s in exporter.get_finished_spans() if s.name == "MCP send tools/call chat"]
+        assert span.parent is not None
+        assert [caller.get_span_context().span_id for caller in callers] == [span.parent.span_id]
+
+
+async def test_a_call_that_fails_is_a_span_that_says_so_without_the_key(
+    era: str, exporter: InMemorySpanExporter
+) -> None:
+    provider = ProbeProvider()
+    provider.error = ServerError(f"broken: {KEY}", status=500)
+    async with in_memory(build_server(UnifiedLLM(provider=provider)), era) as client:
+        assert (await client.call("chat", prompt="x")).is_error
+    span = server_span(exporter)
+    assert span.status.status_code is StatusCode.ERROR
+    assert KEY not in span.to_json()
