@@ -119,10 +119,10 @@ def test_a_blank_key_sends_no_authorization_at_all(openai_double: Doubles, key: 
 
 
 def test_the_key_goes_out_as_a_bearer_or_in_the_header_of_the_profile(openai_double: Doubles) -> None:
-    double = openai_double("openai")
-    create_provider("openai", base_url=double.url, api_key="k1").chat(ask())
-    create_provider("azure", base_url=double.url, api_key="k2").chat(ask())
-    first, second = (s.headers for s in double.requests)
+    openai, azure = openai_double("openai"), openai_double("azure")
+    create_provider("openai", base_url=openai.url, api_key="k1").chat(ask())
+    create_provider("azure", base_url=azure.url, api_key="k2").chat(ask())
+    first, second = (double.requests[0].headers for double in (openai, azure))
     assert first["authorization"] == "Bearer k1"
     assert (second["api-key"], "authorization" in second) == ("k2", False)
 
