@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
 
 from testkit.mcp_clients import ERAS, SDK_2, in_memory
 from testkit.probe_provider import ProbeProvider
@@ -14,16 +12,23 @@ from unified_llm import UnifiedLLM
 from unified_llm.errors import ServerError
 from unified_llm_mcp import build_server
 
-if not SDK_2:
-    pytest.skip("the SDK's 1.x line makes no spans", allow_module_level=True)
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-pytestmark = pytest.mark.parametrize("era", ERAS)
+pytestmark = [
+    pytest.mark.parametrize("era", ERAS),
+    pytest.mark.skipif(not SDK_2, reason="the SDK's 1.x line makes no spans"),
+]
 KEY = "sk-proj-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 
 
 @pytest.fixture
 def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     import mcp.shared._otel
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     found, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(found))
@@ -43,13 +48,13 @@ async def test_a_call_is_a_span_within_the_callers_trace(era: str, exporter: InM
     span = server_span(exporter)
     assert span.attributes is not None
     assert span.attributes["gen_ai.tool.name"] == "chat"
-    assert span.status.status_code is not StatusCode.ERROR
+    assert span.status.is_ok or span.status.is_unset
     assert "a secret plan" not in span.to_json()
     assert "the answer" not in span.to_json()
     if era == "legacy":  # in memory, the client of the other era hands its calls over without a span
         callers = [s for s in exporter.get_finished_spans() if s.name == "MCP send tools/call chat"]
         assert span.parent is not None
-        assert [caller.get_span_context().span_id for caller in callers] == [span.parent.span_id]
+        assert [caller.context and caller.context.span_id for caller in callers] == [span.parent.span_id]
 
 
 async def test_a_call_that_fails_is_a_span_that_says_so_without_the_key(
@@ -60,5 +65,5 @@ async def test_a_call_that_fails_is_a_span_that_says_so_without_the_key(
     async with in_memory(build_server(UnifiedLLM(provider=provider)), era) as client:
         assert (await client.call("chat", prompt="x")).is_error
     span = server_span(exporter)
-    assert span.status.status_code is StatusCode.ERROR
+    assert not (span.status.is_ok or span.status.is_unset)
     assert KEY not in span.to_json()
