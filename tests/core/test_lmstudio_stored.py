@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,14 +10,15 @@ import pytest
 
 from testkit.openai_double import Fail, OpenAIDouble
 from testkit.openai_wire import ADD
-from testkit.responses_double import Cut, MidStreamError, ResponsesDouble, call
-from unified_llm import ChatResponse, Message, ToolResult, UnifiedLLM
+from testkit.responses_double import Cut, Hang, MidStreamError, ResponsesDouble, call
+from unified_llm import ChatRequest, ChatResponse, Message, ToolResult, UnifiedLLM
 from unified_llm.errors import (
     ConfigurationError,
     InvalidRequestError,
     ModelNotFoundError,
     StreamInterruptedError,
 )
+from unified_llm.providers.lmstudio_stored import StoredResponses
 from unified_llm.responses import Adjustment
 
 
@@ -223,6 +225,61 @@ def test_a_response_that_the_caller_names_and_that_is_gone_is_his_to_replace(dou
         llm.chat("two", extra_body={"previous_response_id": "resp_0"})
     assert "previous_response_id" in str(caught.value.hint)
     assert len(double.requests) == 1
+
+
+def test_a_stream_that_is_left_closes_its_request_and_stores_nothing_here(double: ResponsesDouble) -> None:
+    double.script(Hang("a long answer", after=5))
+    with client(double) as llm:
+        with llm.stream("one") as stream:
+            next(iter(stream.text()))
+        assert double.requests[0].request.wait_gone(5)
+        llm.chat("one")
+    assert len(double.disconnects) == 1
+    assert "previous_response_id" not in double.last
+
+
+async def test_a_task_that_is_cancelled_closes_its_request(double: ResponsesDouble) -> None:
+    double.script(Hang("a long answer", after=5))
+    async with client(double) as llm:
+        begun = asyncio.Event()
+
+        async def read() -> None:
+            async with llm.stream_async("one") as stream:
+                async for _ in stream.text():
+                    begun.set()
+
+        task = asyncio.create_task(read())
+        await asyncio.wait_for(begun.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(double.requests[0].request.wait_gone, 5)
+
+
+async def test_answers_from_many_tasks_at_once_are_each_gone_on_from(double: ResponsesDouble) -> None:
+    async with client(double) as llm:
+
+        async def talk(word: str) -> str:
+            first = await llm.chat_async(word)
+            history = [Message("user", word), first.message, Message("user", f"{word} again")]
+            return str(await llm.chat_async(history))
+
+        answers = await asyncio.gather(*(talk(f"word{i}") for i in range(12)))
+    assert answers == [f"Echo: word{i} again" for i in range(12)]
+    assert sum("previous_response_id" in r.body for r in double.requests) == 12
+
+
+def test_what_was_stored_is_forgotten_oldest_first() -> None:
+    stored = StoredResponses("lmstudio")
+    requests = [ChatRequest("m", (Message("user", str(i)),)) for i in range(300)]
+    for i, request in enumerate(requests):
+        stored.chat(request, lambda _, i=i: ChatResponse("ok", response_id=f"resp_{i}"))  # type: ignore[misc]
+
+    def known(i: int) -> str | None:
+        talk = (*requests[i].messages, Message("assistant", "ok"), Message("user", "more"))
+        return stored.continuation(ChatRequest("m", talk)).response_id
+
+    assert [known(i) for i in (0, 43, 44, 299)] == [None, None, "resp_44", "resp_299"]
 
 
 def test_stored_responses_do_not_go_over_the_websockets() -> None:
