@@ -204,6 +204,28 @@ def test_a_price_that_is_no_amount_is_refused(wrong: Any) -> None:
         Price(1, 1, cache_read=wrong)
 
 
+@pytest.mark.parametrize("wrong", [-1, "1", float("nan"), float("inf"), None])
+def test_a_rate_that_is_no_amount_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="EUR"):
+        PriceTable(rates={"EUR": wrong})
+
+
+def test_a_price_that_is_none_is_refused() -> None:
+    number: Any = 3
+    with pytest.raises(InvalidRequestError, match="'m' is int"):
+        PriceTable({"m": number})
+    with pytest.raises(InvalidRequestError, match="'m' is int"):
+        PriceTable().override("m", number)
+
+
+def test_a_new_price_holds_from_the_next_call_on() -> None:
+    table = PriceTable({"p:*": Price(1, 1)})
+    million = Usage(1_000_000, 0)
+    assert table.cost("p", "m", million) == 1
+    table.override("p:m", Price(2, 2))
+    assert (table.cost("p", "m", million), table.price("p", "m")) == (2, Price(2, 2))
+
+
 def priced(*steps: Any, **options: Any) -> FakeLLM:
     """A scripted client whose calls cost 0.002 USD each."""
     llm = FakeLLM(*steps, prices=PriceTable({"m": Price(1, 2)}), model="m", **options)
@@ -533,6 +555,20 @@ def test_hooks_hear_of_the_part_then_of_the_error_then_of_the_end() -> None:
     assert heard == ["partial some", "GeneratorExit", "end"]
 
 
+async def test_a_hook_that_is_added_later_leaves_calls_in_flight_to_their_budgets() -> None:
+    first, second, later = Budget(tokens=1000), Budget(usd=1.0), Budget(tokens=1000)
+    llm = priced(Reply("hi", usage=USAGE, delay=0.05), Reply("hi", usage=USAGE), hooks=[first, second])
+    call = asyncio.create_task(llm.chat_async("x", max_tokens=10))
+    await asyncio.sleep(0)
+    assert first._coming_tokens > 0
+    llm.add_hook(later)
+    await call
+    assert (first._coming_tokens, second._coming_usd) == (0, 0.0)
+    assert (first.spent_tokens, later.spent_tokens) == (1500, 0)
+    with pytest.raises(BudgetExceeded):
+        await llm.chat_async("x", max_tokens=10)
+
+
 def test_a_budget_can_refuse_calls_whose_cost_is_unknown() -> None:
     llm = FakeLLM("a", "b", model="m", hooks=[Budget(usd=1, refuse_unpriced=True)])
     llm.provider.cost_per_call = None  # type: ignore[assignment]  # as if it were paid for
@@ -542,7 +578,8 @@ def test_a_budget_can_refuse_calls_whose_cost_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"usd": -1}, {"tokens": -5}, {"usd": "5"}, {"usd": float("nan")}, {"tokens": True}]
+    "wrong",
+    [{}, {"usd": -1}, {"tokens": -5}, {"usd": "5"}, {"usd": float("nan")}, {"tokens": True}, {"usd": 1, "label": 3}],
 )
 def test_a_budget_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):

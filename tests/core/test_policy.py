@@ -239,6 +239,29 @@ def test_a_call_larger_than_the_bucket_passes_when_it_is_full_and_pays_later() -
     assert bucket.reserve(10, 0.0) == pytest.approx(21)
 
 
+@pytest.mark.parametrize("per_minute", [float("inf"), 1e300, 1e-300, 5e-324])
+def test_rates_without_measure_never_give_a_pause_that_is_no_number(per_minute: float) -> None:
+    bucket = TokenBucket(per_minute)
+    pauses = [bucket.reserve(amount, now) for amount in (1, 5, 0, 10**9) for now in (0.0, 100.0, 50.0)]
+    bucket.adjust(-7)
+    assert all(pause >= 0 for pause in [*pauses, bucket.reserve(1, 200.0)])
+
+
+reservations = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 5)), min_size=1, max_size=30)
+
+
+@given(reservations, st.floats(1, 6000))
+def test_a_bucket_keeps_what_it_promises(calls: list[tuple[int, float]], per_minute: float) -> None:
+    """Counted by hand: a level that refills with time, never above the burst, and goes down by what is taken."""
+    bucket = TokenBucket(per_minute)
+    level, now = bucket.burst, 0.0
+    for amount, later in calls:
+        now += later
+        level = min(bucket.burst, level + later * bucket.rate) - amount
+        needed = max(0.0, -level if amount <= bucket.burst else bucket.burst - amount - level)
+        assert bucket.reserve(amount, now) == pytest.approx(needed / bucket.rate, abs=1e-6)
+
+
 def test_a_clock_that_goes_backwards_refills_nothing() -> None:
     bucket = TokenBucket(60, burst=1)
     assert bucket.reserve(1, 100.0) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
@@ -40,7 +41,7 @@ class Budget:
         refuse_unpriced: refuse further calls once the cost of one is not known.
 
     Raises:
-        InvalidRequestError: a limit is no number or negative, or there is none.
+        InvalidRequestError: a limit is no number or negative, or there is none; the label is no text.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Budget:
                     f"a budget of {value!r} {name} makes no sense",
                     hint="limits are numbers, 0 or more; leave out the one you do not need",
                 )
+        if label is not None and not isinstance(label, str):
+            raise InvalidRequestError(f"the label of a budget is {label!r}", hint="labels are texts; None: all calls")
         self.usd, self.tokens, self.label, self.refuse_unpriced = usd, tokens, label, refuse_unpriced
         self.spent_usd = 0.0
         self.spent_tokens = 0
@@ -148,6 +151,16 @@ class _Learned:
 
 
 _LOCK = threading.Lock()  # of all budgets: a call may concern several
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock: nobody would release it here."""
+    global _LOCK
+    _LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 _Hold: TypeAlias = tuple[int, int, float]
 """A call in flight: its prompt by the rule of thumb, and the tokens and USD it is expected to take."""

@@ -114,20 +114,28 @@ class PriceTable:
     Args:
         overrides: ``"provider:model"``, ``"provider:*"`` or ``"model"`` to `Price`; these win.
         rates: currency to USD, such as ``{"EUR": 1.17}``, for overrides in other currencies.
+
+    Raises:
+        InvalidRequestError: an override is no `Price`, or a rate no amount.
     """
 
     def __init__(
         self, overrides: Mapping[str, Price] | None = None, *, rates: Mapping[str, float] | None = None
     ) -> None:
-        self._overrides = dict(overrides or {})
+        self._overrides = {ref: _checked(ref, price) for ref, price in (overrides or {}).items()}
         self._rates = {"USD": 1.0, **(rates or {})}
+        for currency, rate in self._rates.items():
+            if not is_amount(rate):
+                raise InvalidRequestError(
+                    f"the rate of {currency} is {rate!r}", hint="rates are numbers: what one of it is worth in USD"
+                )
         self._known: dict[tuple[str, str, str | None], _Known] = {}
         cls = type(self)  # what a subclass does in its own way is not looked up past it
         self._is_extended = cls.price is not PriceTable.price or cls.cost is not PriceTable.cost
 
     def override(self, ref: str, price: Price) -> None:
         """Set the price of ``provider:model``, ``provider:*`` or ``model``."""
-        self._overrides[ref] = price
+        self._overrides[ref] = _checked(ref, price)
         self._known = {}  # a new one: what is being looked up now must not come back into it
 
     def own(self, provider: str, model: str) -> Price | None:
@@ -189,6 +197,14 @@ class PriceTable:
             known.clear()
         found = known[key] = (price, None if price is None else self._rates.get(price.currency), until)
         return found
+
+
+def _checked(ref: str, price: Price) -> Price:
+    if not isinstance(price, Price):
+        raise InvalidRequestError(
+            f"the price of {ref!r} is {type(price).__name__}", hint="Price(input=..., output=...), per million tokens"
+        )
+    return price
 
 
 def _listed(provider: str, model: str, tier: str | None) -> Price | None:

@@ -104,13 +104,13 @@ class _Methods(dict[str, tuple[Any, ...]]):
 
     def __init__(self, hooks: Iterable[object]) -> None:
         super().__init__()
-        self._hooks = grouped(hooks)
+        self.hooks = tuple(hooks)
         self.end_always = any(
-            hasattr(hook, "on_end") and not getattr(hook, "ends_in_state", False) for hook in self._hooks
+            hasattr(hook, "on_end") and not getattr(hook, "ends_in_state", False) for hook in self.hooks
         )
 
     def __missing__(self, name: str) -> tuple[Any, ...]:
-        found = tuple(method for hook in self._hooks if (method := getattr(hook, name, None)) is not None)
+        found = tuple(method for hook in self.hooks if (method := getattr(hook, name, None)) is not None)
         self[name] = found
         return found
 
@@ -123,15 +123,13 @@ class HookList:
     """
 
     def __init__(self, hooks: Iterable[object] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._hooks = list(hooks)
-        self._methods = _Methods(self._hooks)
+        self._methods = _Methods(grouped(hooks))
         self._clock = clock
         self._going_on: set[asyncio.Future[Any]] = set()
 
     def add(self, hook: object) -> None:
-        """Add a hook object."""
-        self._hooks.append(hook)
-        self._methods = _Methods(self._hooks)
+        """Add a hook object. The others stay as they are: they have calls in flight."""
+        self._methods = _Methods([*self._methods.hooks, *grouped([hook])])
 
     def call(self, name: str, info: CallInfo, *args: Any) -> None:
         """Call a hook method of everybody from sync code; coroutines are run to their end."""

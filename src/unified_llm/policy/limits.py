@@ -45,7 +45,7 @@ class TokenBucket:
         self.rate = per_minute / 60.0
         self.burst = max(1.0, per_minute / 6.0 if burst is None else burst)
         self._each = 60.0 / per_minute
-        self._burst_seconds = self.burst * self._each
+        self._burst_seconds = self.burst * self._each if self._each else math.inf  # any number of calls a minute
         self._due = self._seen = -math.inf
 
     def reserve(self, amount: float, now: float) -> float:
@@ -58,7 +58,7 @@ class TokenBucket:
             due = now
         self._due = after = due + amount * self._each
         wait = after - now - self._burst_seconds
-        if wait <= 0.0:
+        if not wait > 0.0:  # also for rates that are next to nothing, for which it is no number
             return 0.0
         return wait if amount <= self.burst else due - now
 
