@@ -116,6 +116,20 @@ async def test_files_and_data_uris_that_are_too_large_are_refused(era: str, tmp_
     await refused(era, data_uri(b"x" * 4000, "text/plain"), "larger than", max_attachment_bytes=1999)
 
 
+async def test_attachments_that_are_too_large_together_are_refused(era: str, tmp_path: Path) -> None:
+    (tmp_path / "half").write_bytes(b"x" * 1000)
+    provider = ProbeProvider()
+    settings = Settings(allow_dirs=(tmp_path,), max_attachment_bytes=1999)
+    async with in_memory(build_server(UnifiedLLM(provider=provider), settings), era) as client:
+        one = await client.call("chat", prompt="x", attachments=[str(tmp_path / "half")])
+        two = await client.call("chat", prompt="x", attachments=[str(tmp_path / "half")] * 2)
+        both = await client.call(
+            "chat", prompt="x", attachments=[data_uri(b"x" * 1000, "text/plain"), str(tmp_path / "half")]
+        )
+    assert [one.is_error, two.is_error, both.is_error] == [False, True, True]
+    assert "larger than" in two.text
+
+
 async def test_an_image_that_is_none_and_a_broken_data_uri_are_refused(era: str) -> None:
     await refused(era, data_uri(b"<html>", "image/png"), "says it is an image")
     await refused(era, "data:image/png;base64,@@@", "write it as data:image/png;base64,...")

@@ -108,3 +108,22 @@ async def test_the_oldest_conversation_goes_when_there_are_too_many(era: str) ->
         ]
         outcomes = [(await client.call("chat", prompt="y", conversation_id=one)).is_error for one in ids]
     assert outcomes == [True, False, False]
+
+
+async def test_a_conversation_that_takes_too_much_memory_is_not_continued(era: str) -> None:
+    async with in_memory(serve(ProbeProvider(), max_kept_bytes=8000), era) as client:
+        first = await client.call("chat", prompt="x" * 1001, conversation_id="new")
+        second = await client.call("chat", prompt="x", conversation_id=first.structured["conversation_id"])
+    assert second.error["category"] == "conversation_too_large"
+    assert "'new'" in second.text
+
+
+async def test_the_oldest_conversation_goes_when_memory_is_short_and_not_before(era: str) -> None:
+    server = serve(ProbeProvider(), max_kept_bytes=8000)
+    async with in_memory(server, era) as client:
+        ids = []
+        for _ in range(10):
+            result = await client.call("chat", prompt="x" * 990, conversation_id="new")
+            ids.append(result.structured["conversation_id"])
+        kept = [key for key, _ in server.state.conversations.items("local")]
+    assert kept == ids[-7:]

@@ -69,3 +69,33 @@ def test_removing_and_clearing_drop_values() -> None:
     assert kept.remove("me", key) is True
     kept.clear()
     assert dropped == ["a", "b"]
+
+
+def test_what_one_caller_keeps_does_not_push_out_what_others_keep() -> None:
+    dropped = list[str]()
+    kept = store(Clock(), dropped, capacity=2)
+    mine = kept.put("me", "mine")
+    for number in range(50):
+        kept.put("you", str(number))
+    assert kept.get("me", mine) == "mine"
+    assert dropped == [str(number) for number in range(48)]
+
+
+def test_many_callers_together_keep_no_more_than_eight_times_what_one_may() -> None:
+    kept = store(Clock(), [], capacity=2)
+    for number in range(100):
+        kept.put(f"caller {number}", "v")
+    assert len(kept) == 16
+
+
+def test_too_much_weight_costs_the_caller_who_has_most() -> None:
+    kept: ExpiringStore[list[str]] = ExpiringStore("x", ttl=60, capacity=10, weight=len, max_weight=10)
+    mine = kept.put("me", ["v"] * 4)
+    first, second = kept.put("you", ["v"] * 3), kept.put("you", ["v"] * 3)
+    growing = kept.get("you", second)
+    assert growing is not None
+    growing.append("v")
+    kept.shrink()
+    assert kept.get("me", mine) is not None
+    assert kept.get("you", first) is None
+    assert kept.get("you", second) == ["v"] * 4

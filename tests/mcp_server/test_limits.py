@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from testkit.mcp_clients import ERAS, in_memory
+from testkit.mcp_clients import ERAS, MCPError, in_memory
 from testkit.probe_provider import ProbeProvider
-from unified_llm import Embeddings, EmbedRequest, Price, PriceTable, UnifiedLLM
+from unified_llm import Embeddings, EmbedRequest, ModelInfo, Price, PriceTable, UnifiedLLM
 from unified_llm.errors import ServerError
 from unified_llm_mcp import ModelServer, Settings, build_server
 from unified_llm_mcp.failures import ToolCallError
@@ -199,3 +199,94 @@ async def test_a_cost_that_is_not_known_counts_nothing(era: str) -> None:
         for _ in range(3):
             result = await client.call("chat", prompt="x")
             assert result.structured["usage"]["cost_known"] is False
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_turns_that_wait_for_their_conversation_count_as_waiting(era: str) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider, max_queue=2), era) as client, asyncio.TaskGroup() as group:
+        started = await client.call("chat", prompt="0", conversation_id="new")
+        turn = {"conversation_id": started.structured["conversation_id"]}
+        provider.gate = asyncio.Event()
+        calls = [group.create_task(client.call("chat", prompt=str(n), **turn)) for n in range(5)]
+        done, waiting = await asyncio.wait(calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 2:
+            more, waiting = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        assert [call.result().error["category"] for call in done] == ["busy", "busy"]
+        provider.gate.set()
+    assert sum(call.result().is_error for call in calls) == 2
+
+
+async def test_a_free_place_goes_to_the_caller_who_has_the_fewest() -> None:
+    limits = Limits(Settings(max_concurrency=2))
+    order: list[str] = []
+    release = asyncio.Event()
+
+    async def call(subject: str) -> None:
+        async with limits.slot(subject):
+            order.append(subject)
+            await release.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for subject in ["greedy"] * 6 + ["modest"]:
+            group.create_task(call(subject))
+            await asyncio.sleep(0)
+        release.set()
+    assert order[:3] == ["greedy", "greedy", "modest"]
+    assert len(order) == 7
+
+
+async def test_a_full_queue_of_one_caller_leaves_room_for_others() -> None:
+    limits = Limits(Settings(max_concurrency=1, max_queue=1))
+    release = asyncio.Event()
+
+    async def call(subject: str) -> None:
+        async with limits.slot(subject):
+            await release.wait()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(call("greedy"))
+        await asyncio.sleep(0)
+        group.create_task(call("greedy"))
+        await asyncio.sleep(0)
+        with pytest.raises(ToolCallError, match="waiting"):
+            await call("greedy")
+        modest = group.create_task(call("modest"))
+        await asyncio.sleep(0)
+        assert not modest.done()
+        release.set()
+
+
+async def test_a_place_that_is_given_to_a_call_as_it_is_cancelled_is_not_lost() -> None:
+    limits = Limits(Settings(max_concurrency=1))
+
+    async def call() -> None:
+        async with limits.slot("me"):
+            pass
+
+    async with limits.slot("me"):
+        waiting = asyncio.create_task(call())
+        await asyncio.sleep(0)
+    waiting.cancel()  # after the place was given, before the call went on
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(5):
+        await call()
+
+
+async def test_reading_resources_is_limited_too_and_asks_a_silent_provider_once() -> None:
+    class Silent(ProbeProvider):
+        asked = 0
+
+        async def list_models_async(self) -> list[ModelInfo]:
+            self.asked += 1
+            raise ServerError("down", hint="x")
+
+    provider = Silent()
+    async with in_memory(serve(provider, calls_per_minute=4)) as client:
+        await asyncio.gather(*(client.session.read_resource("llm://models") for _ in range(3)))
+        await client.session.read_resource("llm://models")
+        with pytest.raises(MCPError, match="tool calls a minute"):
+            await client.session.read_resource("llm://models")
+    assert provider.asked == 1

@@ -25,22 +25,32 @@ async def read_attachments(given: Sequence[str], settings: Settings) -> list[Par
 
     Raises:
         ToolCallError: not an absolute path or data URI; outside the allowed folders, also through a link or ``..``;
-            no regular file; too large.
+            no regular file; too large, all of them together.
     """
-    return await asyncio.to_thread(lambda: [_part(one, settings) for one in given]) if given else []
+    return await asyncio.to_thread(_parts, given, settings) if given else []
 
 
-def _part(given: str, settings: Settings) -> Part:
+def _parts(given: Sequence[str], settings: Settings) -> list[Part]:
+    parts: list[Part] = []
+    left = settings.max_attachment_bytes
+    for one in given:
+        part = _part(one, settings, left)
+        left = max(0, left - len(part.data or b""))
+        parts.append(part)
+    return parts
+
+
+def _part(given: str, settings: Settings, limit: int) -> Image | Audio | File:
     if given.startswith("data:"):
-        return _from_data_uri(given, settings.max_attachment_bytes)
+        return _from_data_uri(given, limit)
     if "://" in given:
         raise _refused(
             "an attachment is a URL, and this server fetches none", "pass a file path, or the content as a data: URI"
         )
-    return _from_path(Path(given), settings)
+    return _from_path(Path(given), settings, limit)
 
 
-def _from_data_uri(uri: str, limit: int) -> Part:
+def _from_data_uri(uri: str, limit: int) -> Image | Audio | File:
     if len(uri) > limit * 4 // 3 + 1024:
         raise _too_large("the data: URI", limit)
     try:
@@ -50,7 +60,7 @@ def _from_data_uri(uri: str, limit: int) -> Part:
     return _typed(data, media_type, None)
 
 
-def _from_path(path: Path, settings: Settings) -> Part:
+def _from_path(path: Path, settings: Settings, limit: int) -> Image | Audio | File:
     if "\0" in str(path):
         raise _refused("an attachment's path holds a null character", "pass the path of a file")
     if not path.is_absolute():
@@ -64,7 +74,7 @@ def _from_path(path: Path, settings: Settings) -> Part:
             f"{path} is outside the folders attachments may come from",
             f"allowed: {', '.join(map(str, settings.allow_dirs))} (links are followed before the check)",
         )
-    return _typed(_read(real, settings.max_attachment_bytes), mimetypes.guess_type(real.name)[0], real.name)
+    return _typed(_read(real, limit), mimetypes.guess_type(real.name)[0], real.name)
 
 
 def _read(real: Path, limit: int) -> bytes:
@@ -87,7 +97,7 @@ def _read(real: Path, limit: int) -> bytes:
     return data
 
 
-def _typed(data: bytes, media_type: str | None, name: str | None) -> Part:
+def _typed(data: bytes, media_type: str | None, name: str | None) -> Image | Audio | File:
     kind = (media_type or "").partition("/")[0]
     found = image_type(data)
     if kind == "image" or (found is not None and media_type is None):
@@ -104,4 +114,6 @@ def _refused(message: str, hint: str | None) -> ToolCallError:
 
 
 def _too_large(what: str, limit: int) -> ToolCallError:
-    return _refused(f"{what} is larger than {limit / (1 << 20):g} MiB", "send a smaller file")
+    return _refused(
+        f"{what} is larger than the {limit / (1 << 20):.3g} MiB that are left for it", "send less, or smaller files"
+    )

@@ -13,11 +13,15 @@ from urllib.parse import urlsplit
 from unified_llm import ModelInfo, UnifiedLLM
 from unified_llm.errors import APIConnectionError, UnifiedLLMError
 from unified_llm.providers.registry import PROVIDER_CONFIGS
+from unified_llm_mcp.runs import PATIENCE
 from unified_llm_mcp.settings import Settings, is_loopback
 
 __all__ = ["NOT_RUNNING", "ModelCatalogue", "Models"]
 
 NOT_RUNNING = "not running"
+FAILURE_TTL = 2.0
+"""Seconds for which a provider that could not say is not asked again."""
+MOST_FAILURES = 1000
 
 logger = logging.getLogger("unified_llm_mcp")
 
@@ -39,6 +43,8 @@ class ModelCatalogue:
         self._clock = clock
         self._refreshing: asyncio.Task[Models] | None = None
         self._known: dict[str, tuple[float, tuple[ModelInfo, ...]]] = {}
+        self._failed: dict[str, tuple[float, Exception]] = {}
+        self._asking: dict[str, asyncio.Task[tuple[ModelInfo, ...]]] = {}
 
     def cached(self) -> tuple[ModelInfo, ...]:
         """What was listed last, however old; asks nobody."""
@@ -67,9 +73,11 @@ class ModelCatalogue:
 
     async def aclose(self) -> None:
         """Stop asking."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait({self._refreshing})
+        tasks = {*self._asking.values(), *([self._refreshing] if self._refreshing is not None else [])}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE)
 
     async def providers(self) -> list[str]:
         """Names of the usable providers, the client's current one first."""
@@ -93,8 +101,24 @@ class ModelCatalogue:
         known = self._known.get(name)
         if known is not None and self._clock() - known[0] < self._settings.models_ttl:
             return known[1]
-        async with asyncio.timeout(self._settings.provider_timeout):
-            models = tuple(await self._client.list_models_async(name))
+        failed = self._failed.get(name)
+        if failed is not None and self._clock() - failed[0] < min(FAILURE_TTL, self._settings.models_ttl):
+            raise failed[1].with_traceback(None)
+        if name not in self._asking:
+            self._asking[name] = asyncio.create_task(self._list(name))
+            self._asking[name].add_done_callback(lambda _: self._asking.pop(name, None))
+        return await asyncio.shield(self._asking[name])
+
+    async def _list(self, name: str) -> tuple[ModelInfo, ...]:
+        """Ask one provider, for everybody who wants to know at the moment."""
+        try:
+            async with asyncio.timeout(self._settings.provider_timeout):
+                models = tuple(await self._client.list_models_async(name))
+        except (UnifiedLLMError, TimeoutError) as error:
+            self._failed[name] = (self._clock(), error)
+            if len(self._failed) > MOST_FAILURES:  # names come from callers
+                self._failed.pop(next(iter(self._failed)))
+            raise
         self._known[name] = (self._clock(), models)
         return models
 

@@ -18,6 +18,7 @@ from unified_llm_mcp.response_schema import refuse_examples_without_end, respons
 from unified_llm_mcp.results import compact, fitting, tool_result
 from unified_llm_mcp.runs import Run
 from unified_llm_mcp.state import Answer, ChatRun, Conversation, ServerState
+from unified_llm_mcp.weights import weight_of_messages
 
 __all__ = ["chat", "chat_result", "get_response", "start_chat"]
 
@@ -72,12 +73,15 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
 
     async def produce(run: Run[Answer]) -> Answer:
         state.usage.watch(subject)
-        async with conversation.turn, state.spending.learning(options.get("model") or ""), state.limits.slot():
+        learning = state.spending.learning(options.get("model") or "")
+        async with state.limits.slot(subject, conversation.turn), learning:
             system = arguments.system or conversation.system
             response = await _answer(state, run, (*conversation.messages, *added), options, system)
             # Only now: a failed or cancelled call leaves the conversation as it was.
             conversation.messages += (*added, response.message)
             conversation.system = system
+            conversation.weight += weight_of_messages((*added, response.message))
+            state.conversations.shrink()
         state.usage.add(subject, "chats", response.usage, response.cost)
         if schema is None:
             return Answer(response)
@@ -127,6 +131,12 @@ def _conversation(state: ServerState, arguments: ChatArguments, subject: str) ->
             "no conversation is kept under this conversation_id",
             hint="ids live for a limited time after their last use and belong to the caller who got them; "
             "pass 'new' to start one",
+        )
+    if found.weight > state.settings.max_kept_bytes // 8:
+        raise ToolCallError(
+            "conversation_too_large",
+            "the conversation holds too much to go on",
+            hint="start another one with conversation_id 'new', and tell in the prompt what matters of this one",
         )
     if wanted == "new":
         wanted = state.conversations.put(subject, found)

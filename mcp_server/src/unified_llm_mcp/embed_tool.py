@@ -27,7 +27,7 @@ CONTENT_BYTES = 4096
 async def embed(state: ServerState, arguments: EmbedArguments, call: Call) -> dict[str, Any]:
     """The vectors of `texts`, in order."""
     model = arguments.model or state.settings.embed_model
-    async with state.spending.learning(model or ""), state.limits.slot():
+    async with state.limits.slot(call.subject), state.spending.learning(model or ""):
         vectors = await state.client.embed_async(
             arguments.texts, model, dimensions=arguments.dimensions, label=state.spending.label
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from unified_llm_mcp.expiring import MOST_CALLERS
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.settings import Settings
+from unified_llm_mcp.slots import Slots
 
 __all__ = ["Limits"]
 
@@ -24,8 +26,8 @@ class Limits:
         self._settings = settings
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._slots = asyncio.Semaphore(settings.max_concurrency)
-        self._waiting = 0
+        self._slots = Slots(settings.max_concurrency)
+        self._waiting: Counter[str] = Counter()
 
     def admit(self, subject: str) -> None:
         """Count a call of `subject` (a token bucket); refuse it when the caller is too fast."""
@@ -47,21 +49,36 @@ class Limits:
             )
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one of the places for calls to models; waits for a free one."""
-        if self._slots.locked() and self._waiting >= self._settings.max_queue:
+    async def slot(self, subject: str, turn: asyncio.Lock | None = None) -> AsyncIterator[None]:
+        """Hold one of the places for calls to models, and `turn`; waits for both.
+
+        Raises:
+            ToolCallError: as many calls of this caller wait already as may wait, or eight times that many of all.
+        """
+        waits = self._slots.all_taken or (turn is not None and turn.locked())
+        limit = self._settings.max_queue
+        if waits and (self._waiting[subject] >= limit or self._waiting.total() >= MOST_CALLERS * limit):
             raise ToolCallError(
                 "busy",
-                f"{self._settings.max_concurrency} calls are running and {self._waiting} are waiting",
+                f"{self._settings.max_concurrency} calls run at the same time, and {self._waiting.total()} are waiting",
                 hint="wait for some of them to end",
                 retryable=True,
             )
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
+        async with self._waits(subject), AsyncExitStack() as held:
+            if turn is not None:
+                await held.enter_async_context(turn)
+            await self._slots.acquire(subject)
+            held.callback(self._slots.release, subject)
+            held = held.pop_all()
+        async with held:
+            yield
+
+    @asynccontextmanager
+    async def _waits(self, subject: str) -> AsyncIterator[None]:
+        self._waiting[subject] += 1
         try:
             yield
         finally:
-            self._slots.release()
+            self._waiting[subject] -= 1
+            if not self._waiting[subject]:
+                del self._waiting[subject]

@@ -12,12 +12,16 @@ from unified_llm.messages import Message, Text
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm_mcp._sdk import Call, protocol_error
 from unified_llm_mcp.embed_tool import float32_bytes
+from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.models_tool import model_entry
 from unified_llm_mcp.resource_list import JSON, MARKDOWN, OCTETS, PLAIN
 from unified_llm_mcp.sendable import well_formed
 from unified_llm_mcp.state import ServerState
 
 __all__ = ["Contents", "read"]
+
+RATE_LIMITED = -32000
+"""JSON-RPC leaves the codes from -32099 to -32000 to servers."""
 
 Contents = list[tuple[str | bytes, str]]
 
@@ -26,8 +30,12 @@ async def read(state: ServerState, uri: str, call: Call) -> Contents:
     """The contents of an ``llm://`` resource.
 
     Raises:
-        protocol error -32602: there is no such resource, or it is another caller's.
+        protocol error -32602: there is no such resource, or it is another caller's. -32000: too many calls a minute.
     """
+    try:
+        state.limits.admit(call.subject)
+    except ToolCallError as error:
+        raise protocol_error(error.text(), error.meta(), code=RATE_LIMITED) from error
     path, _, query = uri.removeprefix("llm://").partition("?")
     room, _, rest = path.partition("/")
     reader = _READERS.get(room if not rest else f"{room}/")

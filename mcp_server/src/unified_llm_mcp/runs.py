@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from unified_llm_mcp.failures import ToolCallError
 
-__all__ = ["Run", "Runs"]
+__all__ = ["PATIENCE", "Run", "Runs"]
 
 PATIENCE = 2.0
 """Seconds a cancelled call gets to close its upstream request: a provider may ignore that it was cancelled."""
@@ -21,6 +21,7 @@ class Run(Generic[R]):
 
     def __init__(self, produce: Callable[[Run[R]], Awaitable[R]]) -> None:
         self.pieces: list[str] = []
+        self.length = 0
         self.started = time.monotonic()
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._work(produce))
@@ -53,6 +54,7 @@ class Run(Generic[R]):
     def add(self, piece: str) -> None:
         """Text has arrived."""
         self.pieces.append(piece)
+        self.length += len(piece)
         self._changed.set()
 
     def result(self) -> R:

@@ -13,7 +13,7 @@ __all__ = ["TOOL_NAMES", "Settings", "is_loopback"]
 TOOL_NAMES = ("chat", "embed", "list_models", "get_response")
 _POSITIVE = (
     "max_output_chars", "max_attachment_bytes", "calls_per_minute", "max_concurrency", "heartbeat", "provider_timeout",
-    "conversation_ttl", "result_ttl", "max_conversations", "max_results", "max_tokens", "timeout",
+    "conversation_ttl", "result_ttl", "max_conversations", "max_results", "max_kept_bytes", "max_tokens", "timeout",
 )  # fmt: skip
 _NOT_NEGATIVE = ("max_wait", "max_queue", "max_spend_usd", "models_ttl")
 
@@ -31,16 +31,18 @@ class Settings:
         heartbeat: seconds of silence after which a progress notification without text is sent.
         max_tokens: most output tokens of one chat, None for the provider's own limit.
         max_output_chars: characters of an answer sent in a result; the rest is a resource.
-        max_attachment_bytes: size of one attachment.
+        max_attachment_bytes: size of all attachments of a call together.
         calls_per_minute: tool calls of one caller; bursts of that many are fine.
         max_concurrency: calls to models at the same time; further ones wait.
-        max_queue: calls that may wait; further ones are refused.
+        max_queue: calls of one caller that may wait; further ones are refused.
         max_spend_usd: most spending: chats and embeddings that may exceed it are refused, answers that were cut count.
             Calls whose cost is not known count as nothing.
         provider_timeout: seconds one provider gets to list its models.
         models_ttl: seconds a list of models is kept.
         conversation_ttl, result_ttl: seconds a conversation, or a kept result, lives after its last use.
-        max_conversations, max_results: how many of each are kept; the oldest goes first.
+        max_conversations, max_results: how many of each are kept for one caller; the oldest goes first.
+        max_kept_bytes: about how much memory conversations, answers and vectors may each take; the oldest of the
+            caller who has most goes first, and a conversation of an eighth of that is not continued.
         timeout: seconds without progress of a provider before a call fails, None for the client's own.
 
     Raises:
@@ -66,6 +68,7 @@ class Settings:
     result_ttl: float = 3600.0
     max_conversations: int = 1000
     max_results: int = 256
+    max_kept_bytes: int = 256 * 1024 * 1024
     timeout: float | None = None
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from unified_llm_mcp.runs import Run, Runs
 from unified_llm_mcp.settings import Settings
 from unified_llm_mcp.spending import Spending
 from unified_llm_mcp.usage import UsageLog
+from unified_llm_mcp.weights import weight_of_vectors
 
 __all__ = ["Answer", "ChatRun", "Conversation", "ServerState"]
 
@@ -47,6 +48,7 @@ class Conversation:
     messages: tuple[Message, ...] = ()
     system: str | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    weight: int = 0
 
 
 class ServerState:
@@ -63,13 +65,26 @@ class ServerState:
         self.runs = Runs()
         self.schema_processes = asyncio.Semaphore(2)
         self.results: ExpiringStore[ChatRun] = ExpiringStore(
-            "resp", ttl=settings.result_ttl, capacity=settings.max_results, dropped=lambda kept: kept.run.cancel()
+            "resp",
+            ttl=settings.result_ttl,
+            capacity=settings.max_results,
+            dropped=lambda kept: kept.run.cancel(),
+            weight=lambda kept: kept.run.length,
+            max_weight=settings.max_kept_bytes,
         )
         self.conversations: ExpiringStore[Conversation] = ExpiringStore(
-            "conv", ttl=settings.conversation_ttl, capacity=settings.max_conversations
+            "conv",
+            ttl=settings.conversation_ttl,
+            capacity=settings.max_conversations,
+            weight=lambda kept: kept.weight,
+            max_weight=settings.max_kept_bytes,
         )
         self.embeddings: ExpiringStore[Embeddings] = ExpiringStore(
-            "emb", ttl=settings.result_ttl, capacity=settings.max_results
+            "emb",
+            ttl=settings.result_ttl,
+            capacity=settings.max_results,
+            weight=weight_of_vectors,
+            max_weight=settings.max_kept_bytes,
         )
 
     async def aclose(self) -> None:
