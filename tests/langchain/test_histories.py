@@ -208,6 +208,9 @@ def test_a_conversation_goes_on_after_a_call_was_cut_off(streamed: bool, claude:
     for receiver in (llm, ours(claude).bind_tools(TOOLS)):
         said = receiver.invoke(history)
         assert "messages[1].tool_call" in str(said.response_metadata["adjustments"])
+    said_call = lmstudio.requests[-1].body["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(said_call) == {"invalid_arguments": '{"a": 12, "b": "/da'}
+    assert claude.last["messages"][1]["content"][0]["input"] == {"arguments": '{"a": 12, "b": "/da'}
     assert (claude.violations, lmstudio.violations) == ([], [])
 
 

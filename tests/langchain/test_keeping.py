@@ -130,3 +130,40 @@ def test_merged_messages_keep_the_parts_of_both() -> None:
 def test_results_follow_their_calls() -> None:
     history = to_core([made(THOUGHT, CALL), ToolMessage("2", tool_call_id="c1")])
     assert history[1].tool_results[0].call_id == history[0].tool_calls[0].id
+
+
+# -- v1 content ------------------------------------------------------------------------------------------------------
+
+
+HIDDEN = Thinking("", redacted="xyz", native=native(type="redacted_thinking", data="xyz"))
+SILENT = Thinking("", native=native(type="reasoning", encrypted_content="abc"))
+
+
+def test_untouched_v1_content_goes_back_as_it_came() -> None:
+    parts = (THOUGHT, HIDDEN, SILENT, SEARCH, TEXT, CALL)
+    back = sent(made(*parts, v1=True))
+    assert back.parts == parts
+    assert [getattr(p, "native", None) for p in back.parts] == [getattr(p, "native", None) for p in parts]
+
+
+@pytest.mark.parametrize("removed", [THOUGHT, HIDDEN, SEARCH])
+def test_a_block_that_was_removed_from_v1_content_is_gone(removed: Any) -> None:
+    parts = [THOUGHT, HIDDEN, SEARCH, TEXT, CALL]
+    message = made(*parts, v1=True)
+    message.content = [b for b in message.content if b != core_to_lc.block(removed)]
+    assert list(sent(message).parts) == [part for part in parts if part is not removed]
+
+
+def test_edited_reasoning_of_v1_content_has_no_signature() -> None:
+    message = made(THOUGHT, TEXT, v1=True)
+    message.content = [{**message.content[0], "reasoning": "Edited."}, *message.content[1:]]  # type: ignore[dict-item]
+    assert sent(message).parts == (Thinking("Edited."), TEXT)
+
+
+def test_the_end_that_chunks_give_to_broken_arguments_is_not_sent() -> None:
+    broken = ToolCall("add", '{"a": "x', "c1")
+    message = made(broken)
+    message.invalid_tool_calls[0]["args"] = broken.arguments_json + '"]'
+    assert sent(message).tool_calls == (broken,)
+    message.invalid_tool_calls[0]["args"] = '{"b": '
+    assert sent(message).tool_calls[0].arguments_json == '{"b": '

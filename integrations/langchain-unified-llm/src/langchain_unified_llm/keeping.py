@@ -8,12 +8,12 @@ middleware and people edit histories.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 from langchain_core.messages import AIMessage
 
-from unified_llm.messages import Message, MessageRole, Part, Text, Thinking, ToolCall
+from unified_llm.messages import Message, MessageRole, Opaque, Part, Text, Thinking, ToolCall
 
 __all__ = ["KEPT", "keep", "restore"]
 
@@ -30,7 +30,7 @@ def _is_plain(parts: Sequence[Part]) -> bool:
         return not parts[0].citations and _says_only_its_text(parts[0])
     calls_begun = False
     for part in parts:
-        if type(part) is ToolCall and part.native is None:
+        if type(part) is ToolCall and part.native is None and part.arguments is not None:
             calls_begun = True
         elif type(part) is not Text or calls_begun or part.citations or part.native is not None:
             return False
@@ -48,6 +48,8 @@ def restore(message: AIMessage, kept: Any) -> Message:
     dumps = kept if isinstance(kept, list) else [kept]
     before = [Message.from_dict(dump) for dump in dumps]
     parts = tuple(part for one in before for part in one.parts)
+    if message.response_metadata.get("output_version") == "v1" and isinstance(message.content, list):
+        parts = _with_own_blocks(_with_reasoning(parts, message.content), message.content)
     parts = _with_calls(_with_text(parts, str(message.text)), message)
     return Message(
         MessageRole.ASSISTANT,
@@ -74,12 +76,44 @@ def _with_text(parts: tuple[Part, ...], visible: str) -> tuple[Part, ...]:
     return tuple(changed)
 
 
+def _with_reasoning(parts: tuple[Part, ...], content: Sequence[Any]) -> tuple[Part, ...]:
+    """`parts` with the visible reasoning: what was removed is left out, what was edited is nobody's signed thinking."""
+    visible = [_marks(b.get("reasoning"), b.get("extras") or {}) for b in content if _is(b, "reasoning")]
+    result: list[Part] = []
+    for part in parts:
+        marks = isinstance(part, Thinking) and _marks(
+            part.text, {"signature": part.signature, "redacted": part.redacted}
+        )
+        if not marks or not any(marks):  # no reasoning, or such as only its maker's own form says
+            result.append(part)
+        elif marks in visible:
+            visible.remove(marks)
+            result.append(part)
+    return (*(Thinking(text) for text, *_ in visible if text), *result)
+
+
+def _marks(text: object, extras: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    return str(text or ""), extras.get("signature"), extras.get("redacted")
+
+
+def _with_own_blocks(parts: tuple[Part, ...], content: Sequence[Any]) -> tuple[Part, ...]:
+    """`parts` without the blocks of a provider's own that are not in the content any more."""
+    visible = [block.get("value") for block in content if _is(block, "non_standard")]
+    if len(visible) >= sum(isinstance(part, Opaque) for part in parts):
+        return parts
+    return tuple(p for p in parts if not isinstance(p, Opaque) or dict(p.native.raw) in visible)
+
+
+def _is(block: object, kind: str) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(block, Mapping) and block.get("type") == kind
+
+
 def _with_calls(parts: tuple[Part, ...], message: AIMessage) -> tuple[Part, ...]:
     """`parts` with the visible tool calls: edited ones changed, removed ones left out, new ones added."""
     visible: dict[str | None, ToolCall] = {}
     for call in message.tool_calls:
         visible[call["id"]] = ToolCall(call["name"], call["args"], call["id"])
-    broken = {call["id"] for call in message.invalid_tool_calls}
+    broken = {call["id"]: call["args"] or "" for call in message.invalid_tool_calls}
     result: list[Part] = []
     for part in parts:
         if not isinstance(part, ToolCall):
@@ -87,8 +121,9 @@ def _with_calls(parts: tuple[Part, ...], message: AIMessage) -> tuple[Part, ...]
         elif (seen := visible.pop(part.id, None)) is not None:
             result.append(part if _same_call(part, seen) else seen)
         elif part.id in broken:
-            broken.discard(part.id)
-            result.append(part)
+            # Chunks end it so that nobody completes it (`stream_chunks.unrepairable`): the model did not write that.
+            shown = broken.pop(part.id)
+            result.append(part if shown.startswith(part.arguments_json) else ToolCall(part.name, shown, part.id))
     added = [
         ToolCall(c["name"] or "", c["args"] or "", c["id"]) for c in message.invalid_tool_calls if c["id"] in broken
     ]

@@ -84,6 +84,13 @@ class ChunkWriter:
             message=AIMessageChunk(content=content, tool_call_chunks=[chunk], response_metadata=metadata, id=self._id)
         )
 
+    def _broken(self, index: int, closer: str) -> ChatGenerationChunk:
+        """Ends the arguments of a call that must not be run; the content, which nobody completes, stays as it came."""
+        chunk = self._call(index, args=closer)
+        if self._v1:
+            chunk.message.content = []
+        return chunk
+
     def _block(self, block: dict[str, Any], index: int) -> ChatGenerationChunk:
         block["index"] = index
         metadata = {"output_version": "v1"}
@@ -93,7 +100,7 @@ class ChunkWriter:
         part = event.part
         if isinstance(part, ToolCall):
             if part.arguments is None and (closer := unrepairable(part.arguments_json)):
-                return self._call(event.index, args=closer)
+                return self._broken(event.index, closer)
             return None
         if self._v1 and isinstance(part, Thinking) and (part.signature or part.redacted):
             return self._block({**core_to_lc.reasoning(part), "reasoning": ""}, event.index)
