@@ -400,6 +400,29 @@ def test_a_prompt_that_does_not_fit_is_a_context_error(llm: UnifiedLLM, studio: 
         llm.chat("x")
 
 
+@pytest.mark.parametrize(
+    ("thinking", "sent"),
+    [
+        (True, {"enableThinking": True}),
+        (False, {"enableThinking": False}),
+        (0, {"enableThinking": False}),
+        (512, {"enableThinking": True, "budgetTokens": {"checked": True, "value": 512}}),
+        (None, {}),
+    ],
+)
+async def test_thinking_is_switched_and_limited_over_the_websockets(
+    studio: LMStudioDouble, thinking: bool | int | None, sent: dict[str, Any]
+) -> None:
+    async with UnifiedLLM(provider="lmstudio", base_url=studio.url, model="tiny") as llm:
+        answers = [llm.chat("x", thinking=thinking), await llm.chat_async("x", thinking=thinking)]
+        llm.count_tokens("x", thinking=thinking)
+    begin = "llm.prediction.reasoning."
+    told = [{k.removeprefix(begin): v for k, v in p.config.items() if k.startswith(begin)} for p in studio.predictions]
+    assert told == [sent] * 2
+    assert [a.adjustments for a in answers] == [(), ()]
+    assert studio.http.requests == []
+
+
 def test_what_the_websockets_do_not_have_is_recorded_when_nothing_else_may_be_used(studio: LMStudioDouble) -> None:
     with UnifiedLLM(provider="lmstudio", base_url=studio.url, model="tiny", transport="sdk") as llm:
         answer = llm.chat("x", ModelConfig(effort="low", user="me", extra_body={"novel": 1}, extra_headers={"a": "b"}))

@@ -169,7 +169,6 @@ def test_transport_http_uses_nothing_else(studio: LMStudioDouble) -> None:
     "options",
     [
         {"effort": "low"},
-        {"thinking": True},
         {"user": "me"},
         {"logprobs": 2},
         {"extra_body": {"draft_model": "x"}},

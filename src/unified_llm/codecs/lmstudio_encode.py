@@ -10,6 +10,8 @@ Keys of the configuration: https://github.com/lmstudio-ai/lmstudio-js/blob/main/
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from unified_llm import _json
@@ -17,6 +19,7 @@ from unified_llm.codecs.base import CodecContext
 from unified_llm.codecs.calls import json_body
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_encode import chat_body
+from unified_llm.profiles import Profile
 from unified_llm.requests import ChatRequest
 from unified_llm.wire import WireCall
 
@@ -51,7 +54,6 @@ def fits_websocket(request: ChatRequest, provider: str) -> bool:
     options = (config.provider_options or {}).get(provider) or {}
     return (
         config.effort is None
-        and config.thinking is None
         and not config.logprobs
         and config.user is None
         and config.parallel_tool_calls is not False
@@ -63,14 +65,14 @@ def fits_websocket(request: ChatRequest, provider: str) -> bool:
 
 def encode_predict(request: ChatRequest, context: CodecContext) -> WireCall:
     """The call that answers `request`, with every adjustment recorded in it. Raises as `encode_chat` does."""
-    draft = Draft(request, context)
+    draft = _draft(request, context)
     order = _order(request, draft)
     return _call("llm/predict", order, request, draft)
 
 
 def encode_count(request: ChatRequest, context: CodecContext) -> WireCall:
     """The call that writes the prompt of `request` as the model's template does."""
-    draft = Draft(request, context)
+    draft = _draft(request, context)
     order = _order(request, draft)
     parameter = order["parameter"]
     tools = [f["value"]["tools"] for f in _fields(parameter["predictionConfigStack"]) if f["key"].endswith(".tools")]
@@ -110,6 +112,18 @@ def _call(path: str, order: Wire, request: ChatRequest, draft: Draft, *, method:
     )
 
 
+def _draft(request: ChatRequest, context: CodecContext) -> Draft:
+    draft = Draft(request, context)
+    draft.profile = _thinking(draft.profile)
+    return draft
+
+
+@lru_cache(maxsize=64)
+def _thinking(profile: Profile) -> Profile:
+    """`profile` with thinking, which this API can switch, and limit: `_config` reads the field."""
+    return replace(profile, thinking="type", thinking_budget_field="thinking.budget_tokens")
+
+
 def _order(request: ChatRequest, draft: Draft) -> Wire:
     body = chat_body(request, draft)
     files: list[Wire] = []
@@ -144,6 +158,8 @@ def _config(body: Wire, request: ChatRequest, draft: Draft) -> Wire:
             fields[_PREDICTION + key] = {"checked": True, "value": value} if boxed else value
         elif name.startswith(_PREDICTION):
             fields[name] = value
+        elif name == "thinking" and request.config.thinking is not None:
+            fields |= _thinking_fields(value)
         elif name not in _READ and name not in _OWN_OPTIONS and (name != "parallel_tool_calls" or value is False):
             draft.drop(_option_name(name), "LM Studio's websocket API does not have it: transport='http' sends it")
     if body.get("tools"):
@@ -151,6 +167,14 @@ def _config(body: Wire, request: ChatRequest, draft: Draft) -> Wire:
     if "response_format" in body:
         schema = body["response_format"]["json_schema"]["schema"]
         fields[_PREDICTION + "structured"] = {"type": "json", "jsonSchema": schema}
+    return fields
+
+
+def _thinking_fields(value: Wire) -> Wire:
+    """Templates without a switch for it ignore the first; the second ends thinking that gets too long."""
+    fields: Wire = {_PREDICTION + "reasoning.enableThinking": value["type"] == "enabled"}
+    if "budget_tokens" in value:
+        fields[_PREDICTION + "reasoning.budgetTokens"] = {"checked": True, "value": value["budget_tokens"]}
     return fields
 
 

@@ -51,7 +51,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         transport: "sdk" for chats over the websockets of the `lmstudio` package, "http" (or "httpx", "aiohttp") for
             the HTTP API alone. "auto" takes the websockets when the package is installed and fits, and LM Studio itself
             answers at the address (no TLS, no proxy, no path of its own); a call that asks for something only the HTTP
-            API has (`effort`, `thinking`, `extra_body`...) goes over HTTP. Decided once, at the first chat; when LM
+            API has (`effort`, `logprobs`, `extra_body`...) goes over HTTP. Decided once, at the first chat; when LM
             Studio turns out to send what is not understood here, that call and later ones take HTTP.
         ttl: seconds after which LM Studio unloads an idle model that was loaded for a call over the websockets.
         stored_responses: let LM Studio keep the conversations, so that a call sends only what is new since its last

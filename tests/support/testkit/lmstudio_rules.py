@@ -14,13 +14,17 @@ __all__ = ["inbound_faults", "outbound_faults"]
 # Keys of the configuration that the server knows and the Python SDK does not:
 # https://github.com/lmstudio-ai/lmstudio-js/blob/main/packages/lms-kv-config/src/schema.ts
 _NEWER_KEYS = frozenset(
-    "llm.prediction." + key for key in ("seed", "toolChoice", "llama.presencePenalty", "llama.frequencyPenalty")
+    "llm.prediction." + key
+    for key in (
+        *("seed", "toolChoice", "llama.presencePenalty", "llama.frequencyPenalty"),
+        *("reasoning.enableThinking", "reasoning.budgetTokens"),
+    )
 )
 _BOXED = frozenset(
     "llm.prediction." + key
     for key in (
         *("seed", "maxPredictedTokens", "topPSampling", "minPSampling"),
-        *("llama.presencePenalty", "llama.frequencyPenalty"),
+        *("llama.presencePenalty", "llama.frequencyPenalty", "reasoning.budgetTokens"),
     )
 )
 # Fields that newer servers send.
@@ -123,6 +127,8 @@ def _field_faults(key: str, value: Any) -> list[str]:
         return [f"unknown configuration key {key}"]
     if key in _BOXED and not (isinstance(value, dict) and value.keys() == {"checked", "value"}):
         return [f"{key} wants a check box: {value!r}"]
+    if key == "llm.prediction.reasoning.enableThinking" and type(value) is not bool:
+        return [f"{key} is a switch: {value!r}"]
     if key == "llm.prediction.tools":
         tools = [t for t in value["tools"] if isinstance(t["function"]["parameters"].get("additionalProperties"), dict)]
         return [] if tools else _struct_faults(key, value, "LlmToolUseSettingToolArray")
