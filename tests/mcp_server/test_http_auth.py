@@ -127,6 +127,14 @@ def test_unusable_tokens_are_refused_without_being_shown(tmp_path: Path, content
     assert BOB not in str(refused.value)
 
 
+def test_a_token_file_that_is_no_text_is_refused_without_being_shown(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_bytes(b"secret-token-0123456789 \xff")
+    with pytest.raises(ConfigurationError, match="no text in UTF-8") as refused:
+        read_tokens(None, tmp_path / "tokens")
+    assert refused.value.__cause__ is None
+    assert "secret" not in str(refused.value)
+
+
 def test_a_token_file_that_is_not_there_is_said() -> None:
     with pytest.raises(ConfigurationError, match="cannot read"):
         read_tokens(None, Path("/nonexistent/tokens"))
@@ -208,6 +216,7 @@ async def test_the_metadata_document_names_the_issuer(issuer: WireServer) -> Non
         ({"exp": 1}, 401),
         ({"exp": None}, 401),
         ({"nbf": 32503680000}, 401),
+        ({"scope": 5}, 401),
         ({"scope": "mail"}, 403),
     ],
 )

@@ -8,6 +8,12 @@ import pytest
 
 from unified_llm_mcp import main
 
+OAUTH = [
+    *("--oauth-issuer", "https://id.example.org"),
+    *("--oauth-jwks", "https://id.example.org/jwks"),
+    *("--oauth-resource", "https://llm.example.org/mcp"),
+]
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -28,6 +34,10 @@ from unified_llm_mcp import main
         (["--token-file", "/nonexistent/tokens"], "--token-file is for HTTP"),
         (["--oauth-issuer", "https://id.example.org"], "--oauth-issuer is for HTTP"),
         (["--http", "--oauth-issuer", "https://id.example.org"], "--oauth-jwks"),
+        (["--http", "--oauth-scope", "llm"], "--oauth-issuer"),
+        (["--http", *OAUTH, "--oauth-issuer", "notaurl"], "'notaurl', is no URL"),
+        (["--http", *OAUTH, "--oauth-resource", "x y"], "'x y', is no URL"),
+        (["--http", *OAUTH, "--oauth-jwks", "https://[x"], "keys is no URL"),
         (["--http", "--host", "0.0.0.0"], "UNIFIED_LLM_MCP_TOKEN"),
     ],
 )

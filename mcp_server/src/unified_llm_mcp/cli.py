@@ -180,11 +180,12 @@ def _http_settings(arguments: argparse.Namespace) -> HttpSettings:
 
 def _oauth(arguments: argparse.Namespace) -> OAuthResource | None:
     given = (arguments.oauth_issuer, arguments.oauth_jwks, arguments.oauth_resource)
-    if not any(given):
+    if not any(given) and not arguments.oauth_scope:
         return None
     if not all(given):
         raise ConfigurationError(
-            "OAuth needs --oauth-issuer, --oauth-jwks and --oauth-resource", hint="pass all three of them"
+            "OAuth needs --oauth-issuer, --oauth-jwks and --oauth-resource",
+            hint="pass all three of them, or none of the options of OAuth",
         )
     from unified_llm_mcp.oauth import JWTVerifier, OAuthResource
 

@@ -133,6 +133,8 @@ def _file_pairs(file: Path) -> list[tuple[str, str]]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ConfigurationError(f"cannot read {file}: {error.strerror}", hint="check the path") from error
+    except UnicodeDecodeError:  # it quotes what it could not read: not in a message, nor in a traceback
+        raise ConfigurationError(f"{file} is no text in UTF-8", hint="write it anew as plain text") from None
     words = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     # A token without a name gets one that says nothing about it, and is the same after a restart.
     return [(pair[0] if len(pair) > 1 else _name_of(pair[0]), pair[-1]) for pair in words]

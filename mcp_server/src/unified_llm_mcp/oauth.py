@@ -31,12 +31,19 @@ class OAuthResource:
         resource: URL of this server as clients write it; a token must have been issued for it (RFC 8707).
         verifier: checks tokens; `JWTVerifier` for JSON Web Tokens, or any `TokenVerifier` of the MCP SDK.
         scopes: scopes a token must have.
+
+    Raises:
+        ConfigurationError: `issuer` or `resource` is no URL.
     """
 
     issuer: str
     resource: str
     verifier: TokenVerifier
     scopes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name, url in (("issuer", self.issuer), ("resource", self.resource)):
+            _require_url(name, url)
 
     def sdk_options(self) -> dict[str, Any]:
         """Constructor keywords of the SDK's server."""
@@ -49,6 +56,17 @@ class OAuthResource:
             "validate_token_resource": True,
         }
         return {"auth": AuthSettings.model_validate(settings), "token_verifier": self.verifier}
+
+
+def _require_url(name: str, url: str) -> None:
+    from pydantic import AnyHttpUrl, TypeAdapter
+
+    try:
+        TypeAdapter(AnyHttpUrl).validate_python(url)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the {name} of OAuth, {url!r}, is no URL", hint="write it whole, such as https://id.example.org"
+        ) from error
 
 
 class JWTVerifier:
@@ -65,7 +83,12 @@ class JWTVerifier:
     def __init__(self, *, issuer: str, audience: str, jwks_url: str) -> None:
         from jwt import PyJWKClient
 
-        parts = urlsplit(jwks_url)
+        try:
+            parts = urlsplit(jwks_url)
+        except ValueError as error:
+            raise ConfigurationError(
+                "the address of the issuer's keys is no URL", hint="pass an https:// URL"
+            ) from error
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
             raise ConfigurationError("the address of the issuer's keys must be https", hint="pass an https:// URL")
         self._issuer = issuer
@@ -78,10 +101,13 @@ class JWTVerifier:
 
         try:
             claims = await asyncio.to_thread(self._claims, token)
+            return self._access_token(token, claims)
         except PyJWTError as error:
             logger.info("a bearer token was refused: %s", error)
-            return None
-        return self._access_token(token, claims)
+        except (TypeError, ValueError, OverflowError) as error:
+            # Signed by the issuer, and odd all the same: claims of other types. Their values are not for the log.
+            logger.info("a bearer token was refused: a claim is of the wrong kind (%s)", type(error).__name__)
+        return None
 
     def _claims(self, token: str) -> dict[str, Any]:
         import jwt
