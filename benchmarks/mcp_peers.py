@@ -2,9 +2,8 @@
 
     uv run python -m benchmarks.mcp_peers [--rounds 3] [--calls 100] [--parallel 8]
 
-Peers are measured where they are installed: `pal-mcp-server` on the PATH or at ``--pal``; ollama-mcp's dist/index.js at
-``--ollama-mcp`` (with ``--node``). A table is printed; "no" under "cancel" means that the request to the backend was
-still running two seconds after the client had cancelled its call.
+A peer is measured when its option says where it is, and named as left out when not. A table is printed; "no" under
+"cancel" means that the request to the backend was still running two seconds after the client had cancelled its call.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.mcp_backend import HANG, SLOW, backend
@@ -38,30 +39,58 @@ class Bridge:
     name: str
     command: Sequence[str]
     tool: str = "chat"
+    prompt: str = "prompt"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
-    messages: bool = False
 
     def call(self, prompt: str) -> dict[str, Any]:
-        given = {"messages": [{"role": "user", "content": prompt}]} if self.messages else {"prompt": prompt}
-        return {"name": self.tool, "arguments": {**self.arguments, **given}}
+        given: Any = [{"role": "user", "content": prompt}] if self.prompt == "messages" else prompt
+        return {"name": self.tool, "arguments": {**self.arguments, self.prompt: given}}
 
 
-def bridges(options: argparse.Namespace, port: int, home: str) -> list[Bridge]:
-    """Ours, and the peers that are installed."""
-    found = [Bridge("unified-llm-mcp", OURS_COMMAND)]
-    pal = options.pal or shutil.which("pal-mcp-server")
-    if pal:
-        settings = {"CUSTOM_API_URL": f"http://127.0.0.1:{port}/v1", "DEFAULT_MODEL": PAL_MODEL}
-        arguments = {"model": PAL_MODEL, "working_directory_absolute_path": home}
-        found.append(
-            Bridge("PAL", [pal], arguments=arguments, env={**settings, "HOME": home, "PAL_WORKSPACE_ROOT": home})
-        )
-    if options.ollama_mcp:
-        env = {"OLLAMA_HOST": f"http://127.0.0.1:{port}"}
-        command = [options.node, options.ollama_mcp]
-        found.append(Bridge("ollama-mcp", command, "ollama_chat", {"model": "m"}, env, messages=True))
-    return found
+def _pal(where: str, options: argparse.Namespace, port: int, home: str) -> Bridge:
+    env = {"CUSTOM_API_URL": f"http://127.0.0.1:{port}/v1", "DEFAULT_MODEL": PAL_MODEL}
+    arguments = {"model": PAL_MODEL, "working_directory_absolute_path": home}
+    return Bridge("PAL", [where], arguments=arguments, env={**env, "HOME": home, "PAL_WORKSPACE_ROOT": home})
+
+
+def _ollama_mcp(where: str, options: argparse.Namespace, port: int, home: str) -> Bridge:
+    env = {"OLLAMA_HOST": f"http://127.0.0.1:{port}"}
+    return Bridge("ollama-mcp", [options.node, where], "ollama_chat", "messages", {"model": "m"}, env)
+
+
+def _any_chat(where: str, options: argparse.Namespace, port: int, home: str) -> Bridge:
+    url = f"http://127.0.0.1:{port}/v1"
+    env = {"AI_CHAT_BASE_URL": url, "AI_CHAT_KEY": "none", "AI_CHAT_MODEL": "m", "AI_CHAT_NAME": "peer"}
+    return Bridge("any-chat-completions-mcp", [options.node, where], "chat-with-peer", "content", env=env)
+
+
+def _lmstudio_mcp(where: str, options: argparse.Namespace, port: int, home: str) -> Bridge:
+    env = {"LMSTUDIO_HOST": "127.0.0.1", "LMSTUDIO_PORT": str(port)}
+    return Bridge("LMStudio-MCP", [options.lmstudio_mcp_python, where], "chat_completion", env=env)
+
+
+PEERS: dict[str, tuple[str, Callable[[str, argparse.Namespace, int, str], Bridge]]] = {
+    "pal": ("the program pal-mcp-server", _pal),
+    "ollama_mcp": ("dist/index.js of ollama-mcp", _ollama_mcp),
+    "any_chat": ("build/index.js of any-chat-completions-mcp", _any_chat),
+    "lmstudio_mcp": ("lmstudio_bridge.py of LMStudio-MCP", _lmstudio_mcp),
+}
+"""By the name of the option that says where the peer is: what it must name, and how the peer is called."""
+
+
+def bridges(options: argparse.Namespace, port: int, home: str) -> tuple[list[Bridge], list[str]]:
+    """Ours and the peers that are there; and a sentence for each that is not."""
+    found, absent = [Bridge("unified-llm-mcp", OURS_COMMAND)], []
+    for option, (what, make) in PEERS.items():
+        given = getattr(options, option)
+        where = (shutil.which(given) or (given if Path(given).is_file() else None)) if given else None
+        if where is not None:
+            found.append(make(where, options, port, home))
+        else:
+            flag = f"--{option.replace('_', '-')}"
+            absent.append(f"left out: {what}, which {flag} {'does not find' if given else 'can name'}")
+    return found, absent
 
 
 def start(bridge: Bridge, port: int) -> tuple[float, float]:
@@ -154,15 +183,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=8)
-    parser.add_argument("--pal", help="the program pal-mcp-server")
-    parser.add_argument("--ollama-mcp", help="dist/index.js of ollama-mcp")
-    parser.add_argument("--node", default="node")
+    for option, (what, _) in PEERS.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", help=f"where it is: {what}")
+    parser.add_argument("--node", default="node", help="the node that runs peers written for it")
+    parser.add_argument("--lmstudio-mcp-python", default=sys.executable, help="a Python with mcp<2 and requests")
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f}; {options.parallel} chats together on a backend of 1 s")
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     with backend() as port, tempfile.TemporaryDirectory() as home:
-        for bridge in bridges(options, port, home):
+        found, absent = bridges(options, port, home)
+        for bridge in found:
             print("| " + " | ".join(measure(bridge, port, options)) + " |", flush=True)
+    for sentence in absent:
+        print(sentence)
 
 
 if __name__ == "__main__":
