@@ -193,6 +193,14 @@ async def test_a_hook_that_goes_on_and_fails_is_logged(caplog: pytest.LogCapture
     assert "sk-secret" not in caplog.text
 
 
+def test_a_hook_whose_loop_ends_before_it_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def write(record: UsageRecord) -> None:
+        await asyncio.sleep(TOO_LONG)
+
+    asyncio.run(FakeLLM("hi", on_usage=write).chat_async("x", deadline=0.1))
+    assert "its event loop ended" in caplog.text
+
+
 async def test_cancelling_a_call_cancels_the_hook_it_waits_for() -> None:
     cancelled, begun = asyncio.Event(), asyncio.Event()
 

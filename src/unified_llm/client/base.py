@@ -88,7 +88,7 @@ class ClientBase:
 
     def _targets(self, settings: ModelConfig, expires: float | None) -> tuple[Target, ...]:
         fallbacks = self._fallbacks if settings.fallbacks is None else settings.fallbacks
-        if expires is None or self._router.is_quick:
+        if expires is None or self._router.current is not None:
             return self._router.targets(settings.model_name, fallbacks)
         return self._flow.in_time(expires, lambda: self._router.targets(settings.model_name, fallbacks))
 

@@ -172,15 +172,19 @@ class HookList:
         if task.done():
             task.result()
             return
-        if name == "before_call":
-            task.cancel()
         self._going_on.add(task)  # the loop itself keeps tasks only weakly
-        task.add_done_callback(self._gone_on)
+        if name == "before_call":
+            task.add_done_callback(self._going_on.discard)
+            task.cancel()
+        else:
+            task.add_done_callback(self._gone_on)
         raise DeadlineExpired
 
     def _gone_on(self, task: asyncio.Future[Any]) -> None:
         self._going_on.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:
+        if task.cancelled():
+            logger.error("a hook that went on after its call was cancelled: its event loop ended")
+        elif (failure := task.exception()) is not None:
             logger.error("a hook that went on after its call raised %s", type(failure).__name__)
 
     def _tell(self, name: str, method: Any, info: CallInfo, exc: Exception) -> None:

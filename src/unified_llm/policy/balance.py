@@ -107,9 +107,9 @@ def ordered(
             rank = _or_last(cost(member.target))
         else:
             rank = 0.0
-        ranked.append((weight == 0, rank, -draw, position))
-    ranked.sort()
-    return tuple([members[place[3]].target for place in ranked])
+        ranked.append((weight == 0, rank, -draw, position, member.target))
+    ranked.sort()  # no two have the same position: targets are not compared
+    return tuple([place[4] for place in ranked])
 
 
 _UNKNOWN = Load()
