@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
     message_chunk_to_message,
+    messages_from_dict,
 )
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
@@ -156,6 +158,30 @@ def test_a_history_of_chatopenai_replays_to_both(claude: ClaudeDouble, step: str
         assert ours(claude).bind_tools(TOOLS).invoke(history)
         assert ChatUnifiedLLM(model="openai:double-1", api_key="k", base_url=double.url).invoke(history)
     assert claude.violations == []
+
+
+# Recorded with ChatLiteLLM 0.11.2, which needs an old openai SDK, in front of the same doubles and with the same STEPS.
+RECORDED = json.loads((Path(__file__).parents[1] / "fixtures/langchain/chatlitellm_messages.json").read_bytes())
+
+
+@pytest.mark.parametrize("made", RECORDED, ids=lambda r: f"{r['from']}-{r['step']}{'-stream' * r['stream']}")
+def test_a_history_of_chatlitellm_replays_to_both(
+    claude: ClaudeDouble, lmstudio: OpenAIDouble, made: dict[str, Any]
+) -> None:
+    (message,) = messages_from_dict([made["message"]])
+    assert isinstance(message, AIMessage)
+    results = [ToolMessage("1", tool_call_id=str(c["id"])) for c in message.tool_calls]
+    history = [HumanMessage("How many?"), message, *results, HumanMessage("And now?")]
+    for double in (claude, lmstudio):
+        assert ours(double).bind_tools(TOOLS).invoke(history)
+    assert claude.violations == []
+    assert "hmm" not in json.dumps(claude.last)  # its thinking has lost what would prove it to be Claude's
+    answered = claude.last["messages"][1]["content"]
+    calls = [block["input"] for block in answered if block["type"] == "tool_use"] if message.tool_calls else []
+    assert calls == [c["args"] for c in message.tool_calls]
+    assert ("answer 1" in json.dumps(answered)) == (message.text == "answer 1")
+    sent = lmstudio.requests[-1].body["messages"][1]
+    assert len(sent.get("tool_calls") or ()) == len(message.tool_calls)
 
 
 LONG = "functions.add:0|" + "x" * 60
