@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from testkit.openai_double import Fail, OpenAIDouble
-from testkit.openai_wire import ask
+from testkit.openai_wire import SCHEMA, ask
+from testkit.responses_double import ResponsesDouble
 from unified_llm.errors import APIConnectionError, AuthenticationError, ConfigurationError
 from unified_llm.providers.lmstudio import LMStudioProvider
+from unified_llm.requests import ResponseFormat
+from unified_llm.stream import StreamEnd
 
 Doubles = Callable[..., OpenAIDouble]
 V0 = {
@@ -115,3 +118,58 @@ async def test_a_list_nobody_answers_is_an_error_of_lm_studio() -> None:
     with pytest.raises(APIConnectionError, match="provider lmstudio"):
         await provider.list_models_async()
     await provider.aclose()
+
+
+# -- efforts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_effort_goes_where_every_model_reads_it(stream: bool) -> None:
+    with ResponsesDouble() as double:
+        provider = LMStudioProvider(base_url=double.url, transport="http")
+        answer = said(provider, ask(model="gpt-5-mini", effort="low", stream=stream))
+        provider.close()
+    assert answer == "Echo: Hi"
+    assert (double.requests[0].path, double.last["reasoning"], double.last["store"]) == (
+        "/responses",
+        {"effort": "low"},
+        False,
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("status", [404, 200])
+def test_before_there_was_a_responses_api_an_effort_goes_with_the_chat(
+    openai_double: Doubles, stream: bool, status: int
+) -> None:
+    double = openai_double("lmstudio")
+    anyway = "Unexpected endpoint or method. (POST /v1/responses). Returning 200 anyway"
+    double.serve("/v1/responses", Fail(status, {"error": anyway}))
+    provider = studio(double, transport="http")
+    for _ in range(2):
+        assert said(provider, ask(effort="low", stream=stream)) == "Echo: Hi"
+    assert [r.path for r in double.requests] == ["/responses", "/chat/completions", "/chat/completions"]
+    assert double.requests[-1].body["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 3}, {"response_format": ResponseFormat(SCHEMA)}, {"stop_sequences": ["x"]}],
+    ids=lambda o: next(iter(o)),
+)
+def test_an_effort_beside_what_only_chats_have_goes_with_the_chat(openai_double: Doubles, options: Any) -> None:
+    double = openai_double("lmstudio")
+    said(studio(double, transport="http"), ask("json", effort="low", **options))
+    assert [r.path for r in double.requests] == ["/chat/completions"]
+
+
+def test_a_dialect_that_was_chosen_stays(openai_double: Doubles) -> None:
+    double = openai_double("lmstudio")
+    said(studio(double, dialect="chat"), ask(effort="low"))
+    assert [r.path for r in double.requests] == ["/chat/completions"]
+
+
+def said(provider: LMStudioProvider, request: Any) -> str:
+    if not request.stream:
+        return provider.chat(request).text
+    return next(e.response.text for e in provider.stream(request) if isinstance(e, StreamEnd))

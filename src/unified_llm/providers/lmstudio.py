@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, ClassVar, Literal, cast
@@ -16,7 +17,7 @@ from unified_llm.codecs.responses_api import ResponsesCodec
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.drivers.lmstudio import LMStudioDriver
 from unified_llm.drivers.urls import Address
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import InvalidRequestError, ModelNotFoundError, UnifiedLLMError
 from unified_llm.profiles import Profile
 from unified_llm.providers.base import WireProvider
 from unified_llm.providers.images import DownloadImages
@@ -24,16 +25,17 @@ from unified_llm.providers.lmstudio_calls import LMStudioCalls
 from unified_llm.providers.lmstudio_choice import UNUSABLE, Transport, WebsocketChoice
 from unified_llm.providers.lmstudio_extras import LMStudioExtras
 from unified_llm.providers.lmstudio_http_calls import LMStudioHTTPCalls
-from unified_llm.providers.lmstudio_stored import StoredResponses, names_stored_response
+from unified_llm.providers.lmstudio_stored import StoredResponses, fits_responses, names_stored_response
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_dialect import Dialect
-from unified_llm.requests import ChatRequest
+from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, ModelInfo
 from unified_llm.stream import StreamEvent
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["LMStudioProvider"]
 
+_NO_SUCH_PATH = re.compile("unexpected endpoint", re.IGNORECASE)
 _HEADS = frozenset({"", "start", "progress"})
 """Kinds of events that are no part of the answer: after them another transport may still give it."""
 
@@ -113,6 +115,7 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
             "stored_responses": stored_responses,
         }
         self._stored = StoredResponses(self.name) if stored_responses else None
+        self._effort_there = dialect in (None, "auto")
         self._choice = WebsocketChoice(transport, address, self._native, http_only)
         token = self._key.get_secret_value() if self._key else None
         codec = LMStudioChatCodec(self._secrets)
@@ -127,9 +130,20 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         """The codec of the dialect that `request` takes."""
         if self._stored is not None and self._stored.takes(request):
             return ResponsesCodec(self._secrets, continuation=self._stored.continuation(request))
-        if self._dialect != "responses" and names_stored_response(request, self.name):
+        if names_stored_response(request, self.name) or self._asks_effort(request):
             return self._responses  # chat completions would not read it
         return super().codec_for(request)
+
+    def _asks_effort(self, request: ChatRequest) -> bool:
+        """Whether a chat asks for an effort, which chat completions ignore for many models (#988)."""
+        return self._effort_there and request.config.effort is not None and fits_responses(request, self.name)
+
+    def _learn(self, error: InvalidRequestError | ModelNotFoundError, request: ChatRequest | EmbedRequest) -> bool:
+        """LM Studio before 0.3.29 has no Responses API: an effort is then sent in chat completions."""
+        if isinstance(request, ChatRequest) and self._asks_effort(request) and _NO_SUCH_PATH.search(error.message):
+            self._effort_there = False
+            return True
+        return super()._learn(error, request)
 
     def chat(self, request: ChatRequest) -> ChatResponse:
         """See `LLMProvider.chat`."""

@@ -24,14 +24,25 @@ from unified_llm.requests import ChatRequest
 from unified_llm.responses import Adjustment, ChatResponse
 from unified_llm.stream import StreamEnd, StreamEvent
 
-__all__ = ["StoredResponses", "names_stored_response"]
+__all__ = ["StoredResponses", "fits_responses", "names_stored_response"]
 
 _KEPT = 256
 _NOT_FOUND = "previous_response_not_found"
 _NAMED = re.compile(r"previous.?response", re.IGNORECASE)
 _REFUSED = (InvalidRequestError, ModelNotFoundError)
 # What the Responses API has not: a call that asks for it goes the usual way, and is not stored.
-_CHAT_OPTIONS = ("seed", "stop_sequences", "presence_penalty", "frequency_penalty", "top_k", "min_p")
+_CHAT_OPTIONS = ("seed", "stop_sequences", "presence_penalty", "frequency_penalty", "top_k", "min_p", "logprobs")
+
+
+def fits_responses(request: ChatRequest, provider: str) -> bool:
+    """Whether all that a chat asks for exists in the Responses API, and nothing in it says otherwise."""
+    config = request.config
+    return (
+        request.response_format is None
+        and all(getattr(config, name) is None for name in _CHAT_OPTIONS)
+        and not names_stored_response(request, provider)
+        and not any(type(part) is Audio for message in request.messages for part in message.parts)
+    )
 
 
 def names_stored_response(request: ChatRequest, provider: str) -> bool:
@@ -50,14 +61,8 @@ class StoredResponses:
         self._lock = threading.Lock()
 
     def takes(self, request: ChatRequest) -> bool:
-        """Whether a chat can be carried by stored responses: all that it asks for exists there."""
-        config = request.config
-        return (
-            request.response_format is None
-            and all(getattr(config, name) is None for name in _CHAT_OPTIONS)
-            and not names_stored_response(request, self._provider)
-            and not any(type(part) is Audio for message in request.messages for part in message.parts)
-        )
+        """Whether a chat can be carried by stored responses."""
+        return fits_responses(request, self._provider)
 
     def continuation(self, request: ChatRequest) -> Continuation:
         """The latest stored response that holds the beginning of the history, or none at all."""
