@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -459,6 +460,45 @@ def test_everything_that_is_sent_makes_the_key_and_the_credential_does_not() -> 
     keys = {key_of("p", "a", c) for c in [call, *others]} | {key_of("q", "a", call), key_of("p", "b", call)}
     assert len(keys) == 8
     assert key_of("p", "a", replace(call, timeout=3.0)) in keys
+
+
+async def test_a_cache_that_raises_costs_a_request_and_not_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(ResponseCache):
+        def get(self, key: str) -> bytes | None:
+            raise RuntimeError("sk-secret-0123456789")
+
+        def put(self, key: str, value: bytes) -> None:
+            raise RuntimeError("sk-secret-0123456789")
+
+        def clear(self) -> None: ...
+
+    llm = FakeLLM("one", "one", "one", "one", cache=Broken())
+    assert await four_ways(llm, "x") == [("one", False)] * 4
+    assert "get of the cache Broken raised RuntimeError" in caplog.text
+    assert "put of the cache Broken raised RuntimeError" in caplog.text
+    assert "sk-secret" not in caplog.text
+
+
+async def test_an_answer_is_not_lost_to_the_deadline_while_it_is_kept() -> None:
+    class Slow(MemoryCache):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go_on, self.done = asyncio.Event(), asyncio.Event()
+
+        async def put_async(self, key: str, value: bytes) -> None:
+            await self.go_on.wait()
+            self.put(key, value)
+            if len(self) == 2:
+                self.done.set()
+
+    slow = Slow()
+    llm = FakeLLM("one", "one", cache=slow)
+    assert await llm.chat_async("x", deadline=0.4) == "one"
+    assert await llm.stream_async("x", deadline=0.4).get_response() == "one"
+    assert len(slow) == 0
+    slow.go_on.set()
+    await asyncio.wait_for(slow.done.wait(), 10)
+    assert (await llm.chat_async("x", deadline=5)).cached
 
 
 def test_another_api_version_is_another_api() -> None:

@@ -555,6 +555,22 @@ def test_hooks_hear_of_the_part_then_of_the_error_then_of_the_end() -> None:
     assert heard == ["partial some", "GeneratorExit", "end"]
 
 
+def test_a_price_table_that_raises_loses_no_tokens_and_refuses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(PriceTable):
+        def cost(self, provider: str, model: str, usage: Usage, *, tier: str | None = None) -> float | None:
+            raise RuntimeError("the price service is down")
+
+    budget = Budget(usd=1.0)
+    replies = [Reply("hi", usage=USAGE), Reply("hi", usage={})]
+    llm = FakeLLM(*replies, prices=Broken(), hooks=[budget], model="m")
+    llm.provider.cost_per_call = None  # type: ignore[assignment]  # as if it were paid for
+    llm.chat("x")
+    assert (budget.spent_tokens, budget.unpriced_calls, budget._coming_tokens) == (1500, 1, 0)
+    llm.chat("x")
+    assert budget.unpriced_calls == 2
+    assert "counts as not" in caplog.text
+
+
 async def test_a_hook_that_is_added_later_leaves_calls_in_flight_to_their_budgets() -> None:
     first, second, later = Budget(tokens=1000), Budget(usd=1.0), Budget(tokens=1000)
     llm = priced(Reply("hi", usage=USAGE, delay=0.05), Reply("hi", usage=USAGE), hooks=[first, second])

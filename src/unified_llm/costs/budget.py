@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
-from unified_llm.costs.estimates import completed, cost_of, most_output
+from unified_llm.costs.estimates import completed, cost_of, most_output, told_cost
 from unified_llm.costs.prices import is_amount
 from unified_llm.errors import InvalidRequestError
 from unified_llm.responses import ChatResponse, Embeddings
 
 __all__ = ["Budget", "BudgetExceeded", "BudgetGroup", "grouped"]
+
+
+logger = logging.getLogger("unified_llm")
 
 
 class BudgetExceeded(InvalidRequestError):  # noqa: N818  # the name the contract gives it
@@ -145,8 +149,12 @@ class _Learned:
 
     def expected_usd(self, info: Any, given: int, taken: int) -> float:
         """USD of a call of so many tokens; without a price, as much as the dearest to its model so far."""
-        prices = info.prices
-        cost = None if prices is None else prices.expected(info.provider, info.model or "", given, taken)
+        prices, cost = info.prices, None
+        if prices is not None:
+            try:
+                cost = prices.expected(info.provider, info.model or "", given, taken)
+            except Exception:  # a price table is the application's, and so is what it raises
+                logger.exception("the cost of a call could not be expected: it counts as not known")
         return self.dearest.get((info.provider, info.model), 0.0) if cost is None else cost
 
 
@@ -222,7 +230,7 @@ class BudgetGroup:
     def _count(self, hold: _Hold, info: Any, response: ChatResponse | Embeddings, *, ended: bool) -> None:
         told = response.usage
         given, taken = told.input_tokens, told.output_tokens
-        cost = response.cost  # may load the price list: not within the lock
+        cost = told_cost(response)  # may load the price list: not within the lock
         if given is None or taken is None:
             usage = completed(told, info, response)
             cost = cost_of(response, info, usage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,9 @@ from unified_llm.preparation import approximate_part_tokens
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
-__all__ = ["completed", "cost_of", "most_output", "tier_of"]
+__all__ = ["completed", "cost_of", "most_output", "tier_of", "told_cost"]
+
+logger = logging.getLogger("unified_llm")
 
 _STANDARD = ("standard", "default", "auto", "on_demand")
 
@@ -39,13 +42,26 @@ def completed(usage: Usage, info: Any, response: ChatResponse | Embeddings, *, c
     return replace(usage, input_tokens=given, output_tokens=taken)
 
 
+def told_cost(response: ChatResponse | Embeddings) -> float | None:
+    """The cost of a response; None when looking it up fails: a price that is not found must not lose the tokens."""
+    try:
+        return response.cost
+    except Exception:  # a price table is the application's, and so is what it raises
+        logger.exception("the cost of a call could not be looked up: it counts as not priced")
+        return None
+
+
 def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> float | None:
     """The cost of a response in USD; by `usage`, its completed one, where the server did not count its tokens."""
-    cost = response.cost
+    cost = told_cost(response)
     if cost is not None or info.prices is None:
         return cost
     model = info.model or response.model or ""
-    estimated: float | None = info.prices.cost(info.provider, model, usage, tier=tier_of(usage))
+    try:
+        estimated: float | None = info.prices.cost(info.provider, model, usage, tier=tier_of(usage))
+    except Exception:
+        logger.exception("the cost of a call could not be estimated: it counts as not priced")
+        return None
     return estimated
 
 

@@ -125,7 +125,8 @@ class WireProvider(LLMProvider):
         if request.cache is None:
             return self.driver
         address = f"{getattr(self, 'base_url', None) or ''} {self.cache_scope}".strip()
-        return CachedCall(request.cache, self.driver, key_of(self.context.provider, address, call))
+        key = key_of(self.context.provider, address, call)
+        return CachedCall(request.cache, self.driver, key, request.config.deadline)
 
     def _decoded(self, reply: WireReply, call: WireCall, request: ChatRequest, started: float) -> ChatResponse:
         self._check(reply)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from unified_llm.cache import ResponseCache
 from unified_llm.drivers.base import AsyncReplyStream, Driver, ReplyStream
@@ -17,6 +20,8 @@ from unified_llm.stream import StreamEvent
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["CacheMiss", "CachedCall", "Kept", "KeptOnly", "begun", "begun_async", "key_of"]
+
+logger = logging.getLogger("unified_llm")
 
 _NOT_KEPT = (FinishReason.ERROR, FinishReason.CANCELLED)
 
@@ -76,16 +81,61 @@ class KeptOnly(ResponseCache):
         self._cache = cache
 
     def get(self, key: str) -> bytes:
-        return _intact(self._cache.get(key))
+        return _intact(_get(self._cache, key))
 
     async def get_async(self, key: str) -> bytes:
-        return _intact(await self._cache.get_async(key))
+        return _intact(await _get_async(self._cache, key))
 
     def put(self, key: str, value: bytes) -> None:
         """Nothing: what is given was kept."""
 
     def clear(self) -> None:
         """Nothing: the other cache is somebody else's."""
+
+
+# A cache is the application's, and so is what it raises: it costs a request, never the call.
+
+
+def _get(cache: ResponseCache, key: str) -> bytes | None:
+    try:
+        return cache.get(key)
+    except CacheMiss:
+        raise
+    except Exception as exc:  # noqa: BLE001
+        _failed("get", cache, exc)
+        return None
+
+
+async def _get_async(cache: ResponseCache, key: str) -> bytes | None:
+    try:
+        return await cache.get_async(key)
+    except CacheMiss:
+        raise
+    except Exception as exc:  # noqa: BLE001
+        _failed("get", cache, exc)
+        return None
+
+
+def _put(cache: ResponseCache, key: str, value: bytes) -> None:
+    try:
+        cache.put(key, value)
+    except Exception as exc:  # noqa: BLE001
+        _failed("put", cache, exc)
+
+
+async def _put_async(cache: ResponseCache, key: str, value: bytes) -> None:
+    try:
+        await cache.put_async(key, value)
+    except Exception as exc:  # noqa: BLE001
+        _failed("put", cache, exc)
+
+
+def _failed(what: str, cache: ResponseCache, exc: Exception) -> None:
+    logger.warning("%s of the cache %s raised %s", what, type(cache).__name__, type(exc).__name__)
+
+
+_KEEPING: set[asyncio.Future[None]] = set()
+"""What is still being kept when its call is over: event loops keep tasks only weakly."""
 
 
 def _intact(packed: bytes | None) -> bytes:
@@ -128,27 +178,31 @@ async def _chained(first: list[StreamEvent], rest: AsyncIterator[StreamEvent]) -
 
 
 class CachedCall:
-    """The part of a `Driver` that one call needs. `hit`: the answer came from the cache."""
+    """The part of a `Driver` that one call needs. `hit`: the answer came from the cache.
 
-    def __init__(self, cache: ResponseCache, driver: Driver, key: str) -> None:
+    `seconds` is what the call has left: half of what is left of it when the answer came may be spent on keeping it.
+    """
+
+    def __init__(self, cache: ResponseCache, driver: Driver, key: str, seconds: float | None = None) -> None:
         self._cache, self._driver, self._key = cache, driver, key
+        self._expires = None if seconds is None else time.monotonic() + seconds
         self._recorded: list[bytes] = []
         self._type = ""
         self.hit = False
 
     def send(self, call: WireCall) -> WireReply:
         """See `Driver.send`."""
-        kept = self._found(self._cache.get(self._key))
+        kept = self._found(_get(self._cache, self._key))
         return kept.reply() if kept is not None else self._noted(self._driver.send(call))
 
     async def send_async(self, call: WireCall) -> WireReply:
         """See `Driver.send_async`."""
-        kept = self._found(await self._cache.get_async(self._key))
+        kept = self._found(await _get_async(self._cache, self._key))
         return kept.reply() if kept is not None else self._noted(await self._driver.send_async(call))
 
     def open(self, call: WireCall) -> ReplyStream:
         """See `Driver.open`."""
-        kept = self._found(self._cache.get(self._key))
+        kept = self._found(_get(self._cache, self._key))
         return _Replay(kept) if kept is not None else _Recorded(self._driver.open(call), self)
 
     def open_async(self, call: WireCall) -> AsyncReplyStream:
@@ -158,14 +212,24 @@ class CachedCall:
     def keep(self, response: ChatResponse) -> ChatResponse:
         """Keep what was recorded: the answer was understood, and is complete. Marks what came from the cache."""
         if self._worth_keeping(response):
-            self._cache.put(self._key, self._packed())
+            _put(self._cache, self._key, self._packed())
         return self._marked(response)
 
     async def keep_async(self, response: ChatResponse) -> ChatResponse:
         """`keep`, without blocking the event loop."""
         if self._worth_keeping(response):
-            await self._cache.put_async(self._key, self._packed())
+            await self._put_in_time(_put_async(self._cache, self._key, self._packed()))
         return self._marked(response)
+
+    async def _put_in_time(self, keeping: Coroutine[Any, Any, None]) -> None:
+        """Wait until the answer is kept, but not so long that it would be lost to the deadline for that."""
+        if self._expires is None:
+            await keeping
+            return
+        task = asyncio.ensure_future(keeping)
+        _KEEPING.add(task)
+        task.add_done_callback(_KEEPING.discard)
+        await asyncio.wait((task,), timeout=max(0.0, self._expires - time.monotonic()) / 2)
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """An answer starts."""
@@ -177,7 +241,7 @@ class CachedCall:
 
     async def find_async(self) -> Kept | None:
         """What is kept."""
-        return self._found(await self._cache.get_async(self._key))
+        return self._found(await _get_async(self._cache, self._key))
 
     def open_upstream(self, call: WireCall) -> AsyncReplyStream:
         """The real stream."""
