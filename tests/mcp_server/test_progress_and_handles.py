@@ -8,7 +8,7 @@ import pytest
 
 from testkit.mcp_clients import ERAS, TestClient, in_memory
 from testkit.probe_provider import ProbeProvider
-from unified_llm import UnifiedLLM
+from unified_llm import Embeddings, EmbedRequest, UnifiedLLM
 from unified_llm.errors import ServerError
 from unified_llm_mcp import ModelServer, Settings, build_server
 
@@ -166,3 +166,80 @@ async def test_a_wait_of_zero_means_as_long_as_it_takes(era: str) -> None:
         assert provider.gate is not None
         provider.gate.set()
     assert call.result().structured["status"] == "complete"
+
+
+async def test_a_long_piece_is_reported_in_parts(era: str) -> None:
+    heard = Heard()
+    async with in_memory(serve(ProbeProvider("x" * 250_000)), era) as client:
+        await client.call("chat", prompt="x", progress=heard)
+    assert [len(message or "") for _, _, message in heard.all] == [100_000, 100_000, 50_000]
+    assert [progress for progress, _, _ in heard.all] == [1, 2, 3]
+
+
+async def test_without_the_tool_get_response_a_chat_lasts_until_its_end(era: str) -> None:
+    provider = held("One ", "two")
+    heard = Heard()
+    server = serve(provider, tools=("chat",), max_wait=0.05, heartbeat=0.05)
+    async with in_memory(server, era) as client, asyncio.TaskGroup() as group:
+        call = group.create_task(client.call("chat", prompt="x", progress=heard))
+        async with asyncio.timeout(10):
+            while len(heard.all) < 4:  # the text and three heartbeats: longer than max_wait
+                heard.arrived.clear()
+                await heard.arrived.wait()
+        assert provider.gate is not None
+        provider.gate.set()
+    assert call.result().structured["status"] == "complete"
+
+
+async def test_no_word_is_said_of_tools_that_are_not_offered(era: str) -> None:
+    server = serve(ProbeProvider(), tools=("chat",))
+    async with in_memory(server, era) as client:
+        (chat,) = await client.tools()
+    said = str(chat) + str(server.instructions)
+    assert "get_response" not in said
+    assert "list_models" not in said
+    assert "embed" not in str(server.instructions)
+
+
+class SlowVectors(ProbeProvider):
+    """Embeds when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def embed_async(self, request: EmbedRequest) -> Embeddings:
+        self.asked.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return await super().embed_async(request)
+
+
+async def test_vectors_that_take_long_are_fetched_with_the_same_call(era: str) -> None:
+    provider, heard = SlowVectors(), Heard()
+    async with in_memory(serve(provider, max_wait=0.2, heartbeat=0.05), era) as client:
+        first = await client.call("embed", texts=["a"], progress=heard)
+        assert (first.error["category"], first.error["retryable"]) == ("running", True)
+        assert {message for _, _, message in heard.all} == {None}
+        other = await client.call("embed", texts=["b"])
+        assert other.is_error
+        provider.may_answer.set()
+        second = await client.call("embed", texts=["a"])
+        third = await client.call("embed", texts=["a"])
+    assert second.structured["count"] == third.structured["count"] == 1
+    assert [list(request.texts) for request in provider.embed_requests] == [["a"], ["b"], ["a"]]
+
+
+async def test_cancelling_an_embedding_stops_it_upstream(era: str) -> None:
+    provider = SlowVectors()
+    async with in_memory(serve(provider), era) as client:
+        call = asyncio.create_task(client.call("embed", texts=["a"]))
+        await provider.asked.wait()
+        await client.cancel(call)
+        async with asyncio.timeout(5):
+            await provider.cancelled.wait()

@@ -40,8 +40,8 @@ async def test_the_lists_name_what_there_is(era: str) -> None:
     assert [r["uri"] for r in resources] == ["llm://providers", "llm://models", "llm://usage"]
     assert [t["uriTemplate"] for t in templates] == [
         "llm://models/{provider}/{+model}",
-        "llm://conversations/{conversation_id}",
-        "llm://responses/{response_id}",
+        "llm://conversations/{conversation_id}{?chars}",
+        "llm://responses/{response_id}{?chars}",
         "llm://embeddings/{embeddings_id}{?rows}",
     ]
 
@@ -149,3 +149,35 @@ async def test_rows_that_are_no_range_or_not_there_are_refused(era: str, rows: s
         with pytest.raises(MCPError) as raised:
             await read(client, f"{result.structured['resource_uri']}?rows={rows}")
     assert raised.value.error.code == -32602
+
+
+async def read_whole(client: TestClient, uri: str) -> str:
+    """Every part of a text, as a client puts it together; each of them fits into an event of the Python client."""
+    text = ""
+    while uri:
+        part, *more = await read(client, uri)
+        assert len(json.dumps([part, *more])) < 1_000_000
+        text += part["text"]
+        uri = json.loads(more[0]["text"])["next"] if more else ""
+    return text
+
+
+async def test_texts_too_large_for_a_message_are_read_in_parts(era: str) -> None:
+    answer = "".join(f"line {n} \n" for n in range(100_000))
+    async with in_memory(serve(ProbeProvider(answer)), era) as client:
+        result = await client.call("chat", prompt="x", conversation_id="new")
+        assert await read_whole(client, f"llm://responses/{result.structured['response_id']}") == answer
+        conversation = f"llm://conversations/{result.structured['conversation_id']}"
+        assert (await read_whole(client, conversation)).endswith(answer)
+        (part,) = await read(client, f"{conversation}?chars=2-5")
+        assert part["text"] == "user"
+
+
+async def test_a_result_with_data_stays_below_what_clients_take(era: str) -> None:
+    schema = {"type": "object", "properties": {"v": {"type": "string"}}}
+    for text, fits in (("\U0001f600" * 99_000, False), ("\U0001f600" * 69_000, True), ('\\"' * 49_000, True)):
+        async with in_memory(serve(ProbeProvider(f'{{"v": "{text}"}}')), era) as client:
+            result = await client.call("chat", prompt="x", response_schema=schema)
+        assert len(json.dumps(result.wire, ensure_ascii=False).encode()) < 900_000
+        assert ("data" in result.structured) == fits
+        assert ("truncated" in result.structured) != fits

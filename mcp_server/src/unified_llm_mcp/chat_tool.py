@@ -15,7 +15,7 @@ from unified_llm_mcp.attachments import read_attachments
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.progress import follow
 from unified_llm_mcp.response_schema import refuse_examples_without_end, response_format
-from unified_llm_mcp.results import compact, fitting, tool_result
+from unified_llm_mcp.results import MAX_DATA_BYTES, MAX_TEXT_BYTES, compact, fitting, tool_result
 from unified_llm_mcp.runs import Run
 from unified_llm_mcp.state import Answer, ChatRun, Conversation, ServerState
 from unified_llm_mcp.weights import weight_of_messages
@@ -29,7 +29,9 @@ async def chat(state: ServerState, arguments: ChatArguments, call: Call) -> dict
     try:
         if arguments.conversation_id == "new":
             await call.resources_changed()
-        wait = None if call.may_outlive_request else state.settings.max_wait or None
+        # Without the tool get_response nobody could fetch what a handle stands for.
+        fetchable = "get_response" in state.settings.tools and not call.may_outlive_request
+        wait = state.settings.max_wait or None if fetchable else None
         await follow(started.run, call, wait=wait, heartbeat=state.settings.heartbeat)
     except BaseException:  # cancelled, or the connection is gone: nobody will read the answer, so stop paying for it
         started.run.cancel()
@@ -207,7 +209,8 @@ def _unfinished_text(started: ChatRun, text: str) -> str:
 
 def _complete(state: ServerState, started: ChatRun, answer: Answer) -> dict[str, Any]:
     response = answer.response
-    text = fitting(response.text, state.settings.max_output_chars)
+    size = MAX_TEXT_BYTES if answer.data is None else MAX_DATA_BYTES
+    text = fitting(response.text, state.settings.max_output_chars, size)
     truncated = len(text) < len(response.text)
     if truncated:
         _keep(state, started)

@@ -20,8 +20,10 @@ PATIENCE = 0.3
 
 
 def known(kind: str, name: str) -> bool:
-    """Whether a reference names a prompt ("ref/prompt") or a template of ours."""
-    return name in (PROMPTS if kind == "ref/prompt" else {template["uriTemplate"] for template in TEMPLATES})
+    """Whether a reference names a prompt ("ref/prompt") or a template of ours, with or without its query."""
+    if kind == "ref/prompt":
+        return name in PROMPTS
+    return name.partition("{?")[0] in {template["uriTemplate"].partition("{?")[0] for template in TEMPLATES}
 
 
 async def complete(state: ServerState, kind: str, argument: str, value: str, call: Call) -> list[str]:

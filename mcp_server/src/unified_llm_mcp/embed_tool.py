@@ -11,8 +11,10 @@ from unified_llm import Embeddings
 from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.arguments import EmbedArguments
 from unified_llm_mcp.failures import ToolCallError
+from unified_llm_mcp.progress import follow
 from unified_llm_mcp.results import compact, tool_result
-from unified_llm_mcp.state import ServerState
+from unified_llm_mcp.runs import Run
+from unified_llm_mcp.state import EmbedRun, ServerState
 
 __all__ = ["embed", "float32_bytes"]
 
@@ -26,12 +28,7 @@ CONTENT_BYTES = 4096
 
 async def embed(state: ServerState, arguments: EmbedArguments, call: Call) -> dict[str, Any]:
     """The vectors of `texts`, in order."""
-    model = arguments.model or state.settings.embed_model
-    async with state.limits.slot(call.subject), state.spending.learning(model or ""):
-        vectors = await state.client.embed_async(
-            arguments.texts, model, dimensions=arguments.dimensions, label=state.spending.label
-        )
-    state.usage.add(call.subject, "embeddings", vectors.usage, vectors.cost)
+    vectors = await _vectors(state, arguments, call)
     encoding = _encoding(arguments.encoding, vectors)
     adjustments = [f"{a.what} {a.kind}: {a.reason}" for a in vectors.adjustments]
     structured = compact(
@@ -44,6 +41,53 @@ async def embed(state: ServerState, arguments: EmbedArguments, call: Call) -> di
         adjustments=adjustments or None,
     )
     return _encoded(state, vectors, encoding, structured, call)
+
+
+async def _vectors(state: ServerState, arguments: EmbedArguments, call: Call) -> Embeddings:
+    """The vectors. What takes longer than the client waits goes on; the same call joins it.
+
+    Raises:
+        ToolCallError: they are not ready yet.
+    """
+    key, kept = _kept(state, arguments, call.subject)
+    run = kept.run if kept is not None else _start(state, arguments, call.subject)
+    wait = None if call.may_outlive_request else state.settings.max_wait or None
+    try:
+        await follow(run, call, wait=wait, heartbeat=state.settings.heartbeat)
+    except BaseException:  # cancelled, or the connection is gone
+        run.cancel()
+        raise
+    if run.done:
+        state.embed_runs.remove(call.subject, key)
+        return run.result()
+    if kept is None:
+        state.embed_runs.put(call.subject, EmbedRun(arguments, run))
+    raise ToolCallError(
+        "running",
+        f"the vectors are not ready after {wait:g} s; the server goes on",
+        hint="call embed again with the same arguments: it waits for what is running, and sends nothing twice",
+        retryable=True,
+    )
+
+
+def _kept(state: ServerState, arguments: EmbedArguments, subject: str) -> tuple[str, EmbedRun | None]:
+    """An earlier call with these arguments that was not ready, and its id."""
+    same = ((key, kept) for key, kept in state.embed_runs.items(subject) if kept.arguments == arguments)
+    return next(same, ("", None))
+
+
+def _start(state: ServerState, arguments: EmbedArguments, subject: str) -> Run[Embeddings]:
+    model = arguments.model or state.settings.embed_model
+
+    async def produce(run: Run[Embeddings]) -> Embeddings:
+        async with state.limits.slot(subject), state.spending.learning(model or ""):
+            vectors = await state.client.embed_async(
+                arguments.texts, model, dimensions=arguments.dimensions, label=state.spending.label
+            )
+        state.usage.add(subject, "embeddings", vectors.usage, vectors.cost)
+        return vectors
+
+    return state.runs.start(produce)
 
 
 def _encoding(wanted: str, vectors: Embeddings) -> str:

@@ -16,6 +16,9 @@ __all__ = ["follow"]
 INTERVAL = 1 / 12
 """Seconds between two notifications with text. Hosts redraw at each: more than 12 a second only costs."""
 
+LONGEST = 100_000
+"""Most characters of one notification: the Python client refuses events of more than 1 MiB on HTTP."""
+
 # A progress message is shown as it comes, often in a terminal: escape sequences of a model's text must not act there.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -71,10 +74,11 @@ class _Relay:
 
     async def send(self) -> None:
         """Report the text that has arrived since, or a heartbeat when there is none."""
-        text = self._next_text()
-        self._count += 1
-        self._sent_at = self.now()
-        await self._call.report_progress(self._count, _CONTROL.sub("", text) or None)
+        text = _CONTROL.sub("", self._next_text())
+        for start in range(0, max(len(text), 1), LONGEST):
+            self._count += 1
+            self._sent_at = self.now()
+            await self._call.report_progress(self._count, text[start : start + LONGEST] or None)
 
     def _next_text(self) -> str:
         """What has arrived since, as valid Unicode: a character may be split between two pieces."""

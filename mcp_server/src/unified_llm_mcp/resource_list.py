@@ -32,17 +32,17 @@ TEMPLATES: list[dict[str, Any]] = [
         "mimeType": JSON,
     },
     {
-        "uriTemplate": "llm://conversations/{conversation_id}",
+        "uriTemplate": "llm://conversations/{conversation_id}{?chars}",
         "name": "conversation",
         "title": "Conversation",
-        "description": "Transcript of a conversation, as Markdown and as JSON.",
+        "description": "Transcript of a conversation, as Markdown and as JSON; chars is FIRST-LAST, from 0.",
         "mimeType": MARKDOWN,
     },
     {
-        "uriTemplate": "llm://responses/{response_id}",
+        "uriTemplate": "llm://responses/{response_id}{?chars}",
         "name": "response",
         "title": "Whole answer",
-        "description": "An answer that was too long for its result, or still running.",
+        "description": "An answer that was too long for its result, or still running; chars is FIRST-LAST.",
         "mimeType": PLAIN,
     },
     {

@@ -15,6 +15,7 @@ from unified_llm_mcp.embed_tool import float32_bytes
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.models_tool import model_entry
 from unified_llm_mcp.resource_list import JSON, MARKDOWN, OCTETS, PLAIN
+from unified_llm_mcp.results import MAX_RESOURCE_BYTES, fitting
 from unified_llm_mcp.sendable import well_formed
 from unified_llm_mcp.state import ServerState
 
@@ -22,6 +23,8 @@ __all__ = ["Contents", "read"]
 
 RATE_LIMITED = -32000
 """JSON-RPC leaves the codes from -32099 to -32000 to servers."""
+
+MOST_DIGITS = 15
 
 Contents = list[tuple[str | bytes, str]]
 
@@ -94,7 +97,10 @@ async def _conversation(state: ServerState, rest: str, query: str, call: Call) -
     messages = ([Message("system", conversation.system)] if conversation.system else []) + list(conversation.messages)
     markdown = "\n\n".join(f"**{message.role}**\n\n{_markdown(message)}" for message in messages)
     as_json = json.dumps({"messages": [message.to_dict() for message in messages]}, ensure_ascii=False)
-    return [(markdown, MARKDOWN), (as_json, JSON)]
+    both = markdown + as_json
+    if not query and len(fitting(both, len(both), MAX_RESOURCE_BYTES)) == len(both):
+        return [(markdown, MARKDOWN), (as_json, JSON)]
+    return _part(markdown, MARKDOWN, f"llm://conversations/{rest}", query)
 
 
 def _markdown(message: Message) -> str:
@@ -104,26 +110,38 @@ def _markdown(message: Message) -> str:
 
 async def _response(state: ServerState, rest: str, query: str, call: Call) -> Contents | None:
     started = state.results.get(call.subject, rest)
-    return None if started is None else [(started.run.text, PLAIN)]
+    return None if started is None else _part(started.run.text, PLAIN, f"llm://responses/{rest}", query)
 
 
 async def _embeddings(state: ServerState, rest: str, query: str, call: Call) -> Contents | None:
     vectors = state.embeddings.get(call.subject, rest)
     if vectors is None:
         return None
-    rows = _rows(query, len(vectors))
+    rows = _range("rows", query, len(vectors))
     return [(b"".join(float32_bytes(vectors.vectors[row]) for row in rows), OCTETS)]
 
 
-def _rows(query: str, count: int) -> range:
-    """``rows=FIRST-LAST``, both included; everything without it."""
+def _part(text: str, kind: str, uri: str, query: str) -> Contents:
+    """The characters asked for, as many of them as fit into a message; and where the rest is, when there is one."""
+    wanted = _range("chars", query, len(text))
+    part = fitting(text[wanted.start : wanted.stop], len(wanted), MAX_RESOURCE_BYTES)
+    end = wanted.start + len(part)
+    if end == wanted.stop:
+        return [(part, kind)]
+    rest = {"truncated": True, "characters": len(text), "next": f"{uri}?chars={end}-{wanted.stop - 1}"}
+    return [(part, kind), *_json(rest)]
+
+
+def _range(name: str, query: str, count: int) -> range:
+    """``NAME=FIRST-LAST``, both included; everything without it."""
     if not query:
         return range(count)
-    first, dash, last = query.removeprefix("rows=").partition("-")
-    if not (query.startswith("rows=") and dash and first.isdecimal() and last.isdecimal()):
-        raise protocol_error("Rows are asked for as ?rows=FIRST-LAST, counted from 0", {"query": query})
+    first, dash, last = query.removeprefix(f"{name}=").partition("-")
+    numbers = all(one.isascii() and one.isdecimal() and len(one) <= MOST_DIGITS for one in (first, last))
+    if not (query.startswith(f"{name}=") and dash and numbers):
+        raise protocol_error(f"Parts are asked for as ?{name}=FIRST-LAST, counted from 0", {"query": query})
     if not int(first) <= int(last) or int(first) >= count:
-        raise protocol_error(f"There are no such rows: the last of {count} is {count - 1}", {"query": query})
+        raise protocol_error(f"There are no such {name}: the last of {count} is {count - 1}", {"query": query})
     return range(int(first), min(int(last) + 1, count))
 
 

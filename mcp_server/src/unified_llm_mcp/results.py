@@ -14,6 +14,12 @@ MAX_TEXT_BYTES = 400_000
 """Most bytes of an answer as JSON. It is in a result twice, and a result must stay under 900 kB: the Python client of
 the SDK's 2.x line refuses an event of more than 1 MiB on HTTP."""
 
+MAX_DATA_BYTES = 280_000
+"""The same of an answer with ``data``, which is in its result three times."""
+
+MAX_RESOURCE_BYTES = 800_000
+"""The same of a text that is read as a resource, where it is once."""
+
 FINISH_REASONS = (
     "stop", "length", "tool_calls", "stop_sequence", "content_filter", "refusal", "pause", "context_overflow",
     "cancelled", "error", "other",
@@ -107,11 +113,11 @@ def failure_result(failure: ToolCallError) -> dict[str, Any]:
     }
 
 
-def fitting(text: str, characters: int) -> str:
-    """The beginning of `text` that is at most `characters` long and at most `MAX_TEXT_BYTES` as JSON."""
+def fitting(text: str, characters: int, size: int = MAX_TEXT_BYTES) -> str:
+    """The beginning of `text` that is at most `characters` long and at most `size` bytes as JSON."""
     text = text[:characters]
-    while len(text) > MAX_TEXT_BYTES // 6 and (size := _json_bytes(text)) > MAX_TEXT_BYTES:
-        text = text[: max(MAX_TEXT_BYTES // 6, len(text) * MAX_TEXT_BYTES // size)]
+    while len(text) > size // 6 and (found := _json_bytes(text)) > size:
+        text = text[: max(size // 6, len(text) * size // found)]
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unified_llm.errors import UnifiedLLMError
@@ -27,11 +27,18 @@ __all__ = ["ModelServer", "build_server"]
 
 logger = logging.getLogger("unified_llm_mcp")
 
-INSTRUCTIONS = (
-    "Ask other language models. Call list_models first to see which there are; pass an id from it as model. "
-    "chat answers a prompt; embed turns texts into vectors for search. When chat returns status running, call "
-    "get_response with its response_id. Errors say what to do next."
-)
+INSTRUCTIONS = {
+    "list_models": "Call list_models first to see which there are; pass an id from it as model.",
+    "chat": "chat answers a prompt.",
+    "embed": "embed turns texts into vectors for search.",
+    "get_response": "When chat returns status running, call get_response with its response_id.",
+}
+"""What models are told of the tools that are offered."""
+
+
+def _instructions(tools: Sequence[str]) -> str:
+    told = [text for name, text in INSTRUCTIONS.items() if name in tools]
+    return " ".join(["Ask other language models.", *told, "Errors say what to do next."])
 
 
 class ModelServer(CatalogueServer):
@@ -76,7 +83,7 @@ def build_server(
     server = ModelServer(
         "unified-llm",
         version=__version__,
-        instructions=INSTRUCTIONS,
+        instructions=_instructions(deferred.settings.tools),
         catalogue=_ServerCatalogue(deferred),
         **(oauth.sdk_options() if oauth is not None else {}),
         **_extensions(deferred),

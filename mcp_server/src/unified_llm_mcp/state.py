@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unified_llm import ChatResponse, Embeddings, Message, UnifiedLLM
+from unified_llm_mcp.arguments import EmbedArguments
 from unified_llm_mcp.catalogue import ModelCatalogue
 from unified_llm_mcp.expiring import ExpiringStore
 from unified_llm_mcp.limits import Limits
@@ -16,7 +17,9 @@ from unified_llm_mcp.spending import Spending
 from unified_llm_mcp.usage import UsageLog
 from unified_llm_mcp.weights import weight_of_vectors
 
-__all__ = ["Answer", "ChatRun", "Conversation", "ServerState"]
+__all__ = ["Answer", "ChatRun", "Conversation", "EmbedRun", "ServerState"]
+
+MOST_EMBED_RUNS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,14 @@ class ChatRun:
     notes: list[str]
     conversation_id: str | None = None
     response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRun:
+    """Embeddings that took longer than the client waits."""
+
+    arguments: EmbedArguments
+    run: Run[Embeddings]
 
 
 @dataclass(slots=True)
@@ -78,6 +89,9 @@ class ServerState:
             capacity=settings.max_conversations,
             weight=lambda kept: kept.weight,
             max_weight=settings.max_kept_bytes,
+        )
+        self.embed_runs: ExpiringStore[EmbedRun] = ExpiringStore(
+            "run", ttl=settings.result_ttl, capacity=MOST_EMBED_RUNS, dropped=lambda kept: kept.run.cancel()
         )
         self.embeddings: ExpiringStore[Embeddings] = ExpiringStore(
             "emb",

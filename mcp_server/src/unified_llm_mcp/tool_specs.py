@@ -79,11 +79,11 @@ def definition(tool: ToolData, settings: Settings) -> dict[str, Any]:
     schema = input_schema(tool.arguments)
     for described in schema["properties"].values():
         if "description" in described:
-            described["description"] = _with_lifetimes(described["description"], settings)
+            described["description"] = _told(described["description"], settings)
     defined: dict[str, Any] = {
         "name": tool.name,
         "title": tool.title,
-        "description": _with_lifetimes(tool.description, settings),
+        "description": _told(tool.description, settings),
         "inputSchema": schema,
         "outputSchema": tool.output,
         "annotations": {
@@ -96,7 +96,18 @@ def definition(tool: ToolData, settings: Settings) -> dict[str, Any]:
     return defined | ({"_meta": tool.meta} if tool.meta else {})
 
 
-def _with_lifetimes(text: str, settings: Settings) -> str:
+# What is said of another tool, when that one is offered.
+_OF_OTHERS = (
+    (" A long call returns status running and a response_id for get_response.", "get_response"),
+    (" as returned by list_models", "list_models"),
+)
+
+
+def _told(text: str, settings: Settings) -> str:
+    """A description with the lifetimes of the settings, and without a word of tools that are not offered."""
+    for words, tool in _OF_OTHERS:
+        if tool not in settings.tools:
+            text = text.replace(words, "")
     for name in ("conversation_ttl", "result_ttl"):
         text = text.replace(f"{{{name}}}", _duration(getattr(settings, name)))
     return text
