@@ -15,7 +15,7 @@ from unified_llm.requests import ResponseFormat
 if TYPE_CHECKING:
     from unified_llm.responses import ChatResponse
 
-__all__ = ["function_schema", "normalize_response_format", "parse_output", "strict_json_schema"]
+__all__ = ["function_schema", "normalize_response_format", "parse_output", "strict_json_schema", "why_unfit"]
 
 logger = logging.getLogger("unified_llm")
 
@@ -173,20 +173,27 @@ def parse_output(response: ChatResponse, wanted: ResponseFormat) -> Any:
 
 
 def _check_schema(response: ChatResponse, wanted: ResponseFormat, value: Any) -> None:
+    why = why_unfit(value, {"type": "object"} if wanted.schema is None else wanted.schema, wanted.name)
+    if why is not None:
+        raise _unfit(response, why)
+
+
+def why_unfit(value: Any, schema: Mapping[str, Any], name: str) -> str | None:
+    """The place and the reason why the answer `value` does not fit `schema`; None when it fits, or nobody can say.
+
+    What cannot be said (see `parse_output`) is logged as a warning.
+    """
     from unified_llm.schema_problems import problem
 
-    schema = {"type": "object"} if wanted.schema is None else wanted.schema
     try:
         found = problem(schema, value)
     except (InvalidRequestError, TypeError, AttributeError, ValueError) as exc:  # a schema we do not cover, or none
-        logger.warning(
-            "the answer was not checked against the schema %s: %s", wanted.name, getattr(exc, "message", exc)
-        )
-        return
-    if found is not None:
-        path, reason = found
-        where = ".".join(map(str, path)) or "the whole answer"
-        raise _unfit(response, f"the answer does not fit {wanted.name}: {where} {reason}")
+        logger.warning("the answer was not checked against the schema %s: %s", name, getattr(exc, "message", exc))
+        return None
+    if found is None:
+        return None
+    path, reason = found
+    return f"the answer does not fit {name}: {'.'.join(map(str, path)) or 'the whole answer'} {reason}"
 
 
 def _unfit(response: ChatResponse, message: str) -> StructuredOutputError:

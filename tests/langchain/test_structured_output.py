@@ -204,3 +204,75 @@ def test_a_schema_needs_no_title(method: Any) -> None:
 def test_what_cannot_be_asked_for_is_refused_at_once(schema: Any, method: Any) -> None:
     with pytest.raises(InvalidRequestError):
         ChatUnifiedLLM().with_structured_output(schema, method=method)
+
+
+# -- answers that do not fit -----------------------------------------------------------------------------------------
+
+COUNT = {"title": "Count", "type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+class Counted(TypedDict):
+    """A count."""
+
+    n: int
+    note: str | None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", [COUNT, Counted])
+@pytest.mark.parametrize("value", [{"wrong": 1}, {"n": "many", "note": "x"}, {"n": 1.5, "note": None}])
+async def test_a_dictionary_that_does_not_fit_its_schema_is_an_error(method: Any, schema: Any, value: Any) -> None:
+    name = "Count" if schema is COUNT else "Counted"
+    told = ToolCall(name, value) if method == "function_calling" else json.dumps(value)
+    llm, _ = model(told, told, told)
+    chain = llm.with_structured_output(schema, method=method)
+    with pytest.raises(OutputParserException, match=f"the answer does not fit {name}"):
+        chain.invoke("Count.")
+    with pytest.raises(StructuredOutputError, match="does not fit"):
+        [piece async for piece in chain.astream("Count.")]
+    raw = llm.with_structured_output(schema, method=method, include_raw=True).invoke("Count.")
+    assert isinstance(raw, dict)
+    assert (raw["parsed"], type(raw["parsing_error"])) == (None, UnifiedStructuredOutputError)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_none_of_a_typed_dictionary_fits(method: Any) -> None:
+    value = {"n": 1, "note": None}
+    llm, _ = model(ToolCall("Counted", value) if method == "function_calling" else json.dumps(value))
+    assert llm.with_structured_output(Counted, method=method).invoke("Count.") == value
+
+
+@pytest.mark.parametrize("text", ["5", "null", "[1]", '"n"'])
+def test_json_mode_without_a_schema_wants_an_object(text: str) -> None:
+    llm, _ = model(text)
+    with pytest.raises(OutputParserException, match="not of type object"):
+        llm.with_structured_output(method="json_mode").invoke("Count.")
+
+
+def test_the_whole_response_format_is_a_schema_for_every_method() -> None:
+    whole = {
+        "type": "json_schema",
+        "json_schema": {"name": "Count", "schema": {k: COUNT[k] for k in COUNT if k != "title"}},
+    }
+    for method in METHODS:
+        llm, _ = model(ToolCall("Count", {"n": 1}) if method == "function_calling" else '{"n": 1}')
+        assert llm.with_structured_output(whole, method=method).invoke("Count.") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("schema", "method"),
+    [
+        ({"title": "A", "type": "array", "items": {"type": "integer"}}, "function_calling"),
+        (Joke | Tree, "json_mode"),
+        (Joke | Tree, "json_schema"),
+        (Joke | Tree, "function_calling"),
+        (list[int], "json_mode"),
+        (5, "json_mode"),
+    ],
+)
+def test_what_is_no_schema_for_a_method_is_refused_before_anything_is_sent(schema: Any, method: Any) -> None:
+    llm, fake = model("unused")
+    with pytest.raises(InvalidRequestError) as caught:
+        llm.with_structured_output(schema, method=method)
+    assert caught.value.hint
+    assert fake.requests == []

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -29,6 +29,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from langchain_unified_llm.errors import ModelRefusedError, NoToolCallError, UnifiedStructuredOutputError
 from langchain_unified_llm.tool_binding import neutral_tool
 from unified_llm.errors import InvalidRequestError
+from unified_llm.schemas import why_unfit
 
 __all__ = ["json_parser", "response_format", "titled", "tool_parser", "with_raw"]
 
@@ -43,13 +44,22 @@ def response_format(schema: Any, *, strict: bool | None) -> dict[str, Any]:
     Raises:
         InvalidRequestError: no schema can be read from it.
     """
-    if isinstance(schema, Mapping) and schema.get("type") == "json_schema" and "json_schema" in schema:
-        described = dict(schema["json_schema"])
+    if _is_format(schema):
+        described = {"name": "response", **schema["json_schema"]}
     else:
         described = {"name": _name(schema), "schema": _json_schema(schema)}
     if strict is not None:
         described["strict"] = strict
     return {"type": "json_schema", "json_schema": described}
+
+
+def _is_format(schema: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether `schema` is OpenAI's whole response format."""
+    return (
+        isinstance(schema, Mapping)
+        and schema.get("type") == "json_schema"
+        and isinstance(schema.get("json_schema"), Mapping)
+    )
 
 
 def _json_schema(schema: Any) -> dict[str, Any]:
@@ -69,6 +79,8 @@ def _json_schema(schema: Any) -> dict[str, Any]:
 
 def titled(schema: Any) -> Any:
     """`schema`, with a title if it is a JSON Schema without one: a tool has to have a name."""
+    if _is_format(schema):
+        return {"title": schema["json_schema"].get("name", "response"), **schema["json_schema"].get("schema", {})}
     return {"title": _name(schema), **schema} if _is_bare(schema) else schema
 
 
@@ -94,16 +106,50 @@ def is_model_class(schema: Any) -> bool:
 
 
 def json_parser(schema: Any) -> Parser:
-    """The parser of an answer that is JSON: instances for a pydantic class, else dictionaries."""
-    return CheckedPydanticParser(pydantic_object=schema) if is_model_class(schema) else CheckedJsonParser()
+    """The parser of an answer that is JSON: instances for a pydantic class, else dictionaries.
+
+    Raises:
+        InvalidRequestError: no schema can be read from `schema`.
+    """
+    if is_model_class(schema):
+        return CheckedPydanticParser(pydantic_object=schema)
+    if schema is None:
+        return CheckedJsonParser(wanted={"type": "object"})
+    described = response_format(schema, strict=None)["json_schema"]
+    return CheckedJsonParser(wanted=_checkable(schema, described.get("schema") or {}), title=described["name"])
 
 
 def tool_parser(schema: Any) -> Parser:
-    """The parser of an answer that is one tool call."""
+    """The parser of an answer that is one tool call.
+
+    Raises:
+        InvalidRequestError: `schema` does not describe an object, which arguments are.
+    """
     if is_model_class(schema):
         return CheckedPydanticToolParser(tools=[schema], first_tool_only=True)
-    name = neutral_tool(schema)["function"]["name"]
-    return CheckedToolParser(key_name=name, first_tool_only=True)
+    function = neutral_tool(schema).get("function")
+    if function is None:
+        raise InvalidRequestError(
+            f"the arguments of a call cannot be a {schema.get('type')!r}", hint="use method='json_schema'"
+        )
+    wanted = _checkable(schema, function.get("parameters") or {})
+    return CheckedToolParser(key_name=function["name"], first_tool_only=True, wanted=wanted)
+
+
+def _checkable(schema: Any, described: Mapping[str, Any]) -> dict[str, Any]:
+    """`described`, by which answers for `schema` are checked. LangChain's form of a TypedDict forgets its None."""
+    return dict(described if isinstance(schema, Mapping) else _nullable(described))
+
+
+def _nullable(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_nullable(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {key: _nullable(value) for key, value in schema.items() if key != "properties"}
+    if properties := schema.get("properties"):
+        copy["properties"] = {k: {"anyOf": [_nullable(v), {"type": "null"}]} for k, v in properties.items()}
+    return copy
 
 
 def with_raw(model: Runnable[Any, Any], parser: Parser) -> Runnable[Any, Any]:
@@ -154,9 +200,18 @@ def _whole(seen: list[Any]) -> Generation:
 class CheckedJsonParser(_CheckedAtEnd, JsonOutputParser):
     """Dictionaries of a JSON answer."""
 
+    wanted: dict[str, Any]
+    """The JSON Schema that the answer has to fit."""
+
+    title: str = "what was asked for"
+
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """See `JsonOutputParser.parse_result`; a cut-off or refused answer raises."""
-        return super().parse_result(result, partial=True) if partial else _strict_json(result[0])
+        """See `JsonOutputParser.parse_result`; a cut-off, refused or unfit answer raises."""
+        if partial:
+            return super().parse_result(result, partial=True)
+        value = _strict_json(result[0])
+        _check_fit(value, self.wanted, self.title, result[0])
+        return value
 
 
 class CheckedPydanticParser(_CheckedAtEnd, PydanticOutputParser[Any]):
@@ -177,11 +232,17 @@ class CheckedPydanticParser(_CheckedAtEnd, PydanticOutputParser[Any]):
 class CheckedToolParser(_CheckedAtEnd, JsonOutputKeyToolsParser):
     """The arguments of the one call that was asked for."""
 
+    wanted: dict[str, Any]
+    """The JSON Schema that the arguments have to fit."""
+
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """See `JsonOutputKeyToolsParser.parse_result`; a missing, cut-off or refused call raises."""
-        if not partial:
-            _check_call(result[0], {self.key_name})
-        return super().parse_result(result, partial=partial)
+        """See `JsonOutputKeyToolsParser.parse_result`; a missing, cut-off, refused or unfit call raises."""
+        if partial:
+            return super().parse_result(result, partial=True)
+        _check_call(result[0], {self.key_name})
+        value = super().parse_result(result, partial=False)
+        _check_fit(value, self.wanted, self.key_name, result[0])
+        return value
 
 
 class CheckedPydanticToolParser(_CheckedAtEnd, PydanticToolsParser):
@@ -207,6 +268,11 @@ def _strict_json(generation: Generation) -> Any:
         return json.loads(text if fenced is None or text[:1] in "{[" else fenced["body"])
     except json.JSONDecodeError as exc:
         raise _unfit(f"the answer is not JSON: {exc}", message, text) from exc
+
+
+def _check_fit(value: Any, schema: Mapping[str, Any], name: str, generation: Generation) -> None:
+    if (why := why_unfit(value, schema, name)) is not None:
+        raise _unfit(why, _message(generation), generation.text)
 
 
 def _message(generation: Generation) -> AIMessage | None:
