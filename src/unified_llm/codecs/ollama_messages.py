@@ -10,6 +10,7 @@ from unified_llm.codecs.ollama_reading import DIALECT
 from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_order import arrange
+from unified_llm.codecs.results import kind_of, result_text, unasked
 from unified_llm.codecs.stand_ins import check_image_type, last_user_turn, stand_in, url_refused
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
@@ -18,7 +19,6 @@ from unified_llm.messages import (
     Image,
     Message,
     MessageRole,
-    Opaque,
     Part,
     Text,
     Thinking,
@@ -117,7 +117,7 @@ class _Writer:
             elif isinstance(part, (Audio, File)) and role == "user":
                 texts.append(media_part(part, where, self._draft)["text"])  # a document's text, or a placeholder
             else:
-                self._draft.lose(f"{where}.{_kind(part)}", f"a {role} message cannot hold it")
+                self._draft.lose(f"{where}.{kind_of(part)}", f"a {role} message cannot hold it")
         wire: Wire = {"role": role, "content": "\n\n".join(filter(None, texts))}
         return wire | {"images": images} if images else wire
 
@@ -136,13 +136,8 @@ class _Writer:
     def _tool_result(self, result: ToolResult, where: str) -> Wire:
         name = self._names.get(result.call_id)
         if name is None:
-            raise InvalidMessageError(
-                f"{where}: a tool result for {result.call_id!r}, which no earlier message called",
-                hint="keep the assistant message with the tool call before its result",
-            )
-        text = result.text
-        if result.is_error and not text.lower().startswith("error"):
-            text = f"Error: {text}"  # the dialect has no flag for it
+            raise unasked(result, where)
+        text = result_text(result)
         if len(result.parts) != 1 or type(result.parts[0]) is not Text:
             text = self._with_media(text, result, where)
         call_id = self._draft.answered_call(result.call_id)
@@ -178,7 +173,7 @@ class _Writer:
             elif isinstance(part, Thinking):
                 thoughts.append(part)
             else:
-                self._draft.lose(f"{where}.{_kind(part)}", "an assistant message in this dialect cannot hold it")
+                self._draft.lose(f"{where}.{kind_of(part)}", "an assistant message in this dialect cannot hold it")
         wire: Wire = {"role": "assistant", "content": "".join(texts)}
         thinking = self._thinking(message, thoughts, where) if thoughts else ""
         if thinking:
@@ -215,7 +210,3 @@ def _image(part: Image, where: str, draft: Draft) -> str:
     raise InvalidMessageError(
         f"{where}: {draft.provider} has no image file ids", hint="pass the bytes: Image(data=...)"
     )
-
-
-def _kind(part: Part) -> str:
-    return part.type or "opaque" if isinstance(part, Opaque) else type(part).__name__.lower()

@@ -11,6 +11,7 @@ from unified_llm.codecs.openai_draft import Draft
 from unified_llm.codecs.openai_media import media_part
 from unified_llm.codecs.openai_order import arrange
 from unified_llm.codecs.openai_toolless import told_in_words
+from unified_llm.codecs.results import kind_of, result_text, unasked
 from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
@@ -156,13 +157,13 @@ class _Writer:
             return {"type": "text", "text": part.text} if part.text else None
         if isinstance(part, (Image, Audio, File)):
             return media_part(part, where, self._draft)
-        self._draft.lose(f"{where}.{_kind(part)}", "a user message cannot hold it")
+        self._draft.lose(f"{where}.{kind_of(part)}", "a user message cannot hold it")
         return None
 
     def _system_text(self, parts: Sequence[Part], where: str) -> str:
         for part in parts:
             if not isinstance(part, Text):
-                self._draft.lose(f"{where}.{_kind(part)}", "a system message holds text only")
+                self._draft.lose(f"{where}.{kind_of(part)}", "a system message holds text only")
         return "\n\n".join(p.text for p in parts if isinstance(p, Text))
 
     # -- tool results -----------------------------------------------------------------------------------------------
@@ -170,13 +171,8 @@ class _Writer:
     def _tool_result(self, result: ToolResult, where: str) -> Wire:
         draft = self._draft
         if result.call_id not in self._calls:
-            raise InvalidMessageError(
-                f"{where}: a tool result for {result.call_id!r}, which no earlier message called",
-                hint="keep the assistant message with the tool call before its result",
-            )
-        text = result.text
-        if result.is_error and not text.lower().startswith("error"):
-            text = f"Error: {text}"  # the dialect has no flag for it
+            raise unasked(result, where)
+        text = result_text(result)
         media = [p for p in result.parts if isinstance(p, (Image, Audio, File))]
         content: str | list[Wire] = text
         if media:
@@ -247,7 +243,7 @@ class _Writer:
         elif isinstance(part, Audio) and part.file_id and self._draft.owns(message, part.native):
             extras["audio"] = {"id": part.file_id}
         else:
-            self._draft.lose(f"{where}.{_kind(part)}", "an assistant message in this dialect cannot hold it")
+            self._draft.lose(f"{where}.{kind_of(part)}", "an assistant message in this dialect cannot hold it")
 
     def _reasoning(self, message: Message, thoughts: Sequence[Thinking], wire: Wire, where: str) -> None:
         profile = self._draft.profile
@@ -269,7 +265,3 @@ class _Writer:
         if thought.native is None and message.origin is None:
             return thought.signature is None  # written by the caller, as plain text
         return self._draft.owns(message, thought.native)
-
-
-def _kind(part: Part) -> str:
-    return part.type or "opaque" if isinstance(part, Opaque) else type(part).__name__.lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unified_llm.codecs.openai_draft import Draft
-from unified_llm.errors import InvalidMessageError
+from unified_llm.codecs.results import unasked
 from unified_llm.messages import Message, MessageRole, Part, Text, ToolCall, ToolResult
 
 __all__ = ["told_in_words"]
@@ -47,10 +47,7 @@ def _parts(message: Message, names: dict[str, str], where: str) -> list[Part]:
 def _result(result: ToolResult, names: dict[str, str], where: str) -> list[Part]:
     name = names.get(result.call_id)
     if name is None:
-        raise InvalidMessageError(
-            f"{where}: a tool result for {result.call_id!r}, which no earlier message called",
-            hint="keep the assistant message with the tool call before its result",
-        )
+        raise unasked(result, where)
     what = "failed" if result.is_error else "answered"
     media = [p for p in result.parts if not isinstance(p, Text)]
     return [Text(f"[The tool {name} {what}: {result.text}]"), *media]

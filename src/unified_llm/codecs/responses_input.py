@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from unified_llm import _json
 from unified_llm.codecs.responses_draft import ResponsesDraft
 from unified_llm.codecs.responses_media import content_part
+from unified_llm.codecs.results import kind_of, result_text, unasked
 from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import (
@@ -88,7 +89,7 @@ class _Writer:
     def _texts(self, parts: Sequence[Part], where: str, reason: str) -> list[str]:
         for part in parts:
             if not isinstance(part, Text):
-                self._draft.lose(f"{where}.{_kind(part)}", reason)
+                self._draft.lose(f"{where}.{kind_of(part)}", reason)
             elif part.citations:
                 self._draft.lose(f"{where}.citations", "citations go back only as the item they came in")
         return [p.text for p in parts if isinstance(p, Text)]
@@ -99,13 +100,8 @@ class _Writer:
         draft = self._draft
         call_id = draft.answered_call(result.call_id)
         if call_id is None:
-            raise InvalidMessageError(
-                f"{where}: a tool result for {result.call_id!r}, which no earlier message called",
-                hint="keep the assistant message with the tool call before its result",
-            )
-        text = result.text
-        if result.is_error and not text.lower().startswith("error"):
-            text = f"Error: {text}"  # the dialect has no flag for it
+            raise unasked(result, where)
+        text = result_text(result)
         output: str | list[Item] = text
         if any(isinstance(p, (Image, Audio, File)) for p in result.parts):
             begin = [Text(text)] if text else []
@@ -131,7 +127,7 @@ class _Writer:
             elif isinstance(part, ToolCall):
                 self.out.append(self._call(part, where))
             else:
-                self._draft.lose(f"{where}.{_kind(part)}", _why_lost(part))
+                self._draft.lose(f"{where}.{kind_of(part)}", _why_lost(part))
         self._say(texts)
         self._drop_loose_reasoning(begin, where)
 
@@ -203,7 +199,3 @@ def _one_system(items: list[Item], draft: ResponsesDraft) -> list[Item]:
     draft.rearrange("messages", "the server takes one system message, the first: they were joined there")
     text = "\n\n".join(items[i]["content"] for i in places)
     return [{**items[places[0]], "content": text}, *(i for i in items if i.get("role") not in _SYSTEM)]
-
-
-def _kind(part: Part) -> str:
-    return part.type or "opaque" if isinstance(part, Opaque) else type(part).__name__.lower()
