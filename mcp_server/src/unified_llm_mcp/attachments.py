@@ -74,26 +74,29 @@ def _from_path(path: Path, settings: Settings, limit: int) -> Image | Audio | Fi
             f"{path} is outside the folders attachments may come from",
             f"allowed: {', '.join(map(str, settings.allow_dirs))} (links are followed before the check)",
         )
-    return _typed(_read(real, limit), mimetypes.guess_type(real.name)[0], real.name)
+    return _typed(_read(real, path, limit), mimetypes.guess_type(real.name)[0], real.name)
 
 
-def _read(real: Path, limit: int) -> bytes:
-    """Read a file that was checked. A link put in its place since then is refused, not followed."""
+def _read(real: Path, given: Path, limit: int) -> bytes:
+    """Read a file that was checked; errors name it as the caller did.
+
+    A link put in its place since then is refused, not followed.
+    """
     try:
         descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         reason = "is a link" if error.errno == errno.ELOOP else error.strerror
-        raise _refused(f"cannot read {real}: {reason}", "check the path and its permissions") from error
+        raise _refused(f"cannot read {given}: {reason}", "check the path and its permissions") from error
     try:
         # Before it is opened as a file: Python refuses a folder there with an error of its own.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _refused(f"{real} is no regular file", "pass a file")
+            raise _refused(f"{given} is no regular file", "pass a file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     finally:
         os.close(descriptor)
     if len(data) > limit:
-        raise _too_large(str(real), limit)
+        raise _too_large(str(given), limit)
     return data
 
 

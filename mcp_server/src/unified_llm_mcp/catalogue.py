@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from unified_llm import ModelInfo, UnifiedLLM
 from unified_llm.errors import APIConnectionError, UnifiedLLMError
 from unified_llm.providers.registry import PROVIDER_CONFIGS
+from unified_llm_mcp.hints import for_callers
 from unified_llm_mcp.runs import PATIENCE
 from unified_llm_mcp.settings import Settings, is_loopback
 
@@ -130,7 +131,8 @@ def _why(name: str, error: UnifiedLLMError) -> str:
         configured = config.base_url_env is not None and os.environ.get(config.base_url_env)
         if not configured and is_loopback(urlsplit(config.base_url or "").hostname or ""):
             return NOT_RUNNING
-    return f"{error.message} ({error.hint})" if error.hint else error.message
+    hint = for_callers(error.hint)
+    return f"{error.message} ({hint})" if hint else error.message
 
 
 def _log_failure(task: asyncio.Task[Models]) -> None:

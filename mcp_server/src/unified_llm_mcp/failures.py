@@ -6,6 +6,7 @@ from typing import Any
 
 from unified_llm import errors
 from unified_llm.errors import UnifiedLLMError, redact
+from unified_llm_mcp.hints import for_callers
 
 __all__ = ["ERROR_META", "ToolCallError", "failure_of"]
 
@@ -89,6 +90,8 @@ _CATEGORIES: tuple[tuple[type[UnifiedLLMError], str], ...] = (
 
 _HINTS = {
     "model_not_found": "call list_models and pass one of its ids as model",
+    "structured_output": "ask again, or relax response_schema",
+    "interrupted": "call it again",
     "unknown_provider": "call list_models to see the providers and models there are",
 }
 
@@ -102,7 +105,7 @@ def failure_of(error: UnifiedLLMError) -> ToolCallError:
     if isinstance(error, BudgetExceeded):
         return ToolCallError("spending_limit", error.message, hint=_SPENDING, provider=error.provider)
     category = next((name for kind, name in _CATEGORIES if isinstance(error, kind)), "error")
-    hints = [error.hint, _HINTS.get(category)]
+    hints = [for_callers(error.hint), _HINTS.get(category)]
     return ToolCallError(
         category,
         error.message,
