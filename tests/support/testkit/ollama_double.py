@@ -16,14 +16,14 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any, Self
 
 from testkit.ollama_rules import chat_faults, embed_faults, pull_faults, show_faults
 from testkit.openai_answers import Call, Cut, Fail, Hang, MidStreamError, Say, Wire, vector
 from testkit.schema_values import value_for
-from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, WireServer, chunked, json_reply, reply
+from testkit.strict_double import Seen, StrictDouble
+from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, chunked, json_reply, reply
 
 __all__ = ["Call", "Cut", "Fail", "Hang", "MidStreamError", "Model", "OllamaDouble", "Say", "Seen", "Wire"]
 
@@ -48,17 +48,6 @@ class Model:
     broken: bool = False  # cannot be shown
 
 
-@dataclass
-class Seen:
-    """A request as it came."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: Any
-    request: Request = field(repr=False)
-
-
 MODELS = (
     Model("tiny:latest", loaded=4096),
     Model("plain:1b", ("completion",), context=8192),
@@ -66,7 +55,7 @@ MODELS = (
 )
 
 
-class OllamaDouble:
+class OllamaDouble(StrictDouble):
     """See the module docstring."""
 
     def __init__(
@@ -78,29 +67,16 @@ class OllamaDouble:
         old: bool = False,
         has_ps: bool = True,
     ) -> None:
+        super().__init__()
         self.models = {m.name: m for m in models}
         self.old = old
         self.has_ps = has_ps
-        self.violations: list[str] = []
-        self.requests: list[Seen] = []
         self.pulls: deque[Answer | Sequence[Mapping[str, Any]]] = deque()
         self._api_key = api_key
         self._dimensions = dimensions
         self._script: deque[Any] = deque()
-        self._server = WireServer(self._answer)
 
     # -- running ----------------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        self._server.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.__exit__(kind, value, traceback)
-        if value is None:
-            assert not self.violations, "requests the server would not take:\n" + "\n".join(self.violations)
 
     @property
     def url(self) -> str:

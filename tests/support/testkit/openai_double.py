@@ -16,8 +16,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import TracebackType
+from dataclasses import replace
 from typing import Any, Self, TypeAlias, Union
 
 from testkit.openai_answers import (
@@ -36,7 +35,8 @@ from testkit.openai_answers import (
 from testkit.openai_quirks import Quirks
 from testkit.openai_rules import chat_faults, embedding_faults
 from testkit.openai_services import QUIRKS
-from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, WireServer, chunked, json_reply, reply
+from testkit.strict_double import Seen, StrictDouble
+from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, chunked, json_reply, reply
 
 __all__ = ["Call", "Cut", "Fail", "Hang", "MidStreamError", "OpenAIDouble", "Say", "Seen", "Wire"]
 
@@ -44,19 +44,7 @@ Item: TypeAlias = Union[str, Say, Call, Fail, Cut, MidStreamError, Hang, Wire, C
 _HEADERS = {"x-request-id": "req_double", "openai-processing-ms": "5"}
 
 
-@dataclass
-class Seen:
-    """A request as it came: its path under the base URL, headers (lower-case names) and decoded body."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: Any
-    request: Request = field(repr=False)
-    cut: bool = False  # by the script, not by the client
-
-
-class OpenAIDouble:
+class OpenAIDouble(StrictDouble):
     """See the module docstring. `quirks` overrides single cells of the profile's row in `QUIRKS`."""
 
     def __init__(
@@ -68,53 +56,20 @@ class OpenAIDouble:
         dimensions: int = 32,
         **quirks: Any,
     ) -> None:
+        super().__init__()
         self.quirks: Quirks = replace(QUIRKS[profile], **quirks)
-        self.violations: list[str] = []
-        self.requests: list[Seen] = []
         self._api_key = api_key
         self._models = models
         self._dimensions = dimensions
         self._script: deque[Item] = deque()
-        self._server = WireServer(self._answer)
         self._extra_routes: dict[str, Any] = {}
 
     # -- running ----------------------------------------------------------------------------------------------------
-
-    def start(self) -> Self:
-        """Start listening."""
-        self._server.__enter__()
-        return self
-
-    def stop(self) -> None:
-        """Stop, and raise AssertionError when there were violations."""
-        self._server.__exit__(None, None, None)
-        assert not self.violations, "requests the server would refuse:\n" + "\n".join(self.violations)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if value is not None:
-            self._server.__exit__(kind, value, traceback)
-        else:
-            self.stop()
 
     @property
     def url(self) -> str:
         """The base URL: with the path at which the server has its API."""
         return f"{self._server.url}/{self.quirks.base_path}".rstrip("/")
-
-    @property
-    def root(self) -> str:
-        """The address without a path."""
-        return self._server.url
-
-    @property
-    def disconnects(self) -> list[Seen]:
-        """Requests whose client left before the answer was complete."""
-        return [s for s in self.requests if s.request.gone.is_set() and not s.request.answered.is_set() and not s.cut]
 
     def script(self, *items: Item | Sequence[Item]) -> Self:
         """Add answers, used in order by chat and embeddings requests; afterwards the double answers by itself again."""

@@ -18,14 +18,13 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self, TypeAlias, Union
 
 from testkit.openai_answers import Cut, Fail, Hang, MidStreamError
-from testkit.openai_double import Seen
 from testkit.responses_rules import input_items, reasons, response_faults
 from testkit.schema_values import value_for
-from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, WireServer, chunked, json_reply, reply
+from testkit.strict_double import Seen, StrictDouble
+from testkit.wire_server import CLOSE, HANG, RESET, Answer, Request, Step, chunked, json_reply, reply
 
 __all__ = [
     "Cut",
@@ -120,43 +119,20 @@ class Respond:
 Script: TypeAlias = Union[str, Sequence[Item], Respond, Fail, Cut, MidStreamError, Hang, Callable[[Any], Any]]
 
 
-class ResponsesDouble:
+class ResponsesDouble(StrictDouble):
     """See the module docstring."""
 
     def __init__(self, *, api_key: str | None = None) -> None:
-        self.violations: list[str] = []
-        self.requests: list[Seen] = []
+        super().__init__()
         self.made: dict[str, Item] = {}
         self.stored: dict[str, list[Item]] = {}  # by the id of the response: everything said up to its end
         self._api_key = api_key
         self._script: deque[Script] = deque()
-        self._server = WireServer(self._answer)
-
-    def __enter__(self) -> Self:
-        self._server.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.__exit__(None, None, None)
-        if value is None:
-            assert not self.violations, "requests the server would refuse:\n" + "\n".join(self.violations)
 
     @property
     def url(self) -> str:
         """The base URL, with ``/v1``."""
         return self._server.url + "/v1"
-
-    @property
-    def disconnects(self) -> list[Seen]:
-        """Requests whose client left before the answer was complete."""
-        return [s for s in self.requests if s.request.gone.is_set() and not s.request.answered.is_set() and not s.cut]
-
-    @property
-    def last(self) -> Any:
-        """The body of the last request."""
-        return self.requests[-1].body
 
     def script(self, *items: Script) -> Self:
         """Add answers, used in order; afterwards the double answers by itself again."""
