@@ -93,6 +93,54 @@ async def test_results_have_the_fields_of_their_protocol() -> None:
         assert result["content"] == handshake["content"]
 
 
+CALL = b'{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"chat","arguments":'
+NO_MESSAGES: list[tuple[bytes, int, object]] = [
+    (CALL + rb'{"prompt":"\ud83d"}}}', -32700, "a"),
+    (CALL + b"[" * 5000 + b"]" * 5000 + b"}}", -32700, "a"),
+    (CALL + b"9" * 6000 + b"}}", -32700, "a"),
+    (b'{"jsonrpc":"2.0","method":"ping","params":{"id":5,"x":' + b"9" * 6000 + b'},"id":700}', -32700, 700),
+    (b'{"jsonrpc":"2.0","method":"ping","params":{"id":5, "x":{broken}}}', -32700, None),
+    (b'{"jsonrpc":"2.0","id":700,"method":', -32700, 700),
+    (b"not json", -32700, None),
+    (b"[]", -32600, None),
+    (b'{"jsonrpc":"2.0","id":700}', -32600, 700),
+    (b'{"jsonrpc":"2.0","id":700,"method":"ping","params":5}', -32600, 700),
+]
+
+
+async def test_a_line_that_is_no_message_is_answered_with_its_id_when_it_has_one() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        for line, code, answered in NO_MESSAGES:
+            server.notifications.clear()
+            await server.write(line + b"\n")
+            assert await server.ask("ping") == {}
+            (error,) = server.notifications
+            assert (error["error"]["code"], error["id"]) == (code, answered), line[:100]
+        await server.end_input()
+        await server.exit_code(5)
+    assert (await stderr_of(server)).count("a line is no message") == len(NO_MESSAGES)
+
+
+async def test_an_answer_of_a_wrong_form_gets_none() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        await server.write(b'{"jsonrpc":"2.0","id":[1],"result":5}\n')
+        assert await server.ask("ping") == {}
+        assert server.notifications == []
+
+
+async def test_a_line_of_more_than_64_megabytes_is_refused_and_the_next_is_read() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        for _ in range(67):
+            await server.write(b"x" * 1_000_000)
+        await server.write(b"x" * 110_000 + b"\n")
+        assert await server.ask("ping") == {}
+        (error,) = server.notifications
+        assert error["error"]["message"].endswith("at most 64 MiB")
+
+
 async def test_a_message_of_five_megabytes_is_read() -> None:
     async with raw_server(command=PROBE) as server:
         await server.initialize()

@@ -17,9 +17,13 @@ import sys
 import threading
 from collections.abc import Sequence
 
-__all__ = ["LineReader", "LineWriter"]
+__all__ = ["LONGEST_LINE", "TOO_LONG", "LineReader", "LineWriter"]
 
 CHUNK = 1 << 16
+LONGEST_LINE = 1 << 26
+"""Most bytes of a line: attachments of 20 MiB fit in well."""
+TOO_LONG = "a line that was too long"
+"""Stands, as this object, for a line of more bytes, of which nothing is kept."""
 ATOMIC = getattr(select, "PIPE_BUF", 512)
 """Bytes that a pipe or socket which polls writable takes without blocking."""
 
@@ -43,6 +47,7 @@ class LineReader:
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._begun: list[bytes] = []
+        self._size = 0
         self._ended = False
         self._watched = _loop_can_wait(fd)
         if self._watched:
@@ -91,10 +96,17 @@ class LineReader:
         if self._ended:
             return
         first, *others = chunk.split(b"\n")
-        self._begun.append(first)
+        self._size += len(first)
+        if self._size > LONGEST_LINE:
+            self._begun.clear()
+        else:
+            self._begun.append(first)
         if others or not chunk:
+            if self._size > LONGEST_LINE:
+                self._lines.put_nowait(TOO_LONG)
             self._put([b"".join(self._begun), *others[:-1]])
             self._begun = others[-1:]
+            self._size = sum(map(len, self._begun))
         if not chunk:
             self.close()
 

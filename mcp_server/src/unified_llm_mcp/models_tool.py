@@ -48,9 +48,9 @@ def _matches(model: ModelInfo, arguments: ListModelsArguments) -> bool:
 
 
 def _position(cursor: str) -> int:
-    if cursor and not (cursor.isascii() and cursor.isdigit()):
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
         raise ToolCallError(
-            "invalid_arguments", f"cursor {cursor!r} was not given by list_models", hint="leave it empty to begin"
+            "invalid_arguments", f"cursor {cursor[:40]!r} was not given by list_models", hint="leave it empty to begin"
         )
     return int(cursor or 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from unified_llm_mcp._sdk import line_of_message, message_of_line
-from unified_llm_mcp.lines import LineReader, LineWriter
+from unified_llm_mcp.lines import LONGEST_LINE, TOO_LONG, LineReader, LineWriter
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,7 +32,8 @@ async def serve_stdio(server: ModelServer, wire: Wire) -> None:
     """Serve until the client closes its side; calls in flight are then cancelled."""
     reader, writer = LineReader(wire.read_fd), LineWriter(wire.write_fd)
     # SDKs before 1.30 would wait for running calls: they are stopped before the SDK hears of the end.
-    incoming, outgoing = _Incoming(reader, server.aclose), _Outgoing(writer, reader.close)
+    outgoing = _Outgoing(writer, reader.close)
+    incoming = _Incoming(reader, server.aclose, outgoing.write)
     try:
         await server.low_level.run(incoming, outgoing, server.low_level.create_initialization_options())
     finally:
@@ -69,18 +71,31 @@ class _Stream:
 
 
 class _Incoming(_Stream):
-    """What the client sends: messages, and an exception for each line that is none."""
+    """The messages that the client sends. A line that is none is answered here: the SDKs leave it without an answer."""
 
-    def __init__(self, lines: LineReader, at_end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, lines: LineReader, at_end: Callable[[], Awaitable[None]], answer: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._lines = lines
         self._at_end = at_end
+        self._answer = answer
 
     async def receive(self) -> Any:
-        line = await self._lines.next()
-        if line is None:
-            await self._at_end()
-            raise anyio.EndOfStream
-        return message_of_line(line)
+        while (line := await self._lines.next()) is not None:
+            message = message_of_line(line) if line is not TOO_LONG else ValueError(line)
+            if not isinstance(message, Exception):
+                return message
+            await self._refuse(line)
+        await self._at_end()
+        raise anyio.EndOfStream
+
+    async def _refuse(self, line: str) -> None:
+        from unified_llm_mcp.refusals import refusal, too_long
+
+        error = too_long(LONGEST_LINE) if line is TOO_LONG else refusal(line)
+        logger.warning("a line is no message: %s", error["error"]["message"] if error else "an answer of a wrong form")
+        if error is not None:
+            await self._answer(json.dumps(error) + "\n")
 
     def __aiter__(self) -> Self:
         return self
@@ -100,8 +115,12 @@ class _Outgoing(_Stream):
         self._client_gone = client_gone
 
     async def send(self, message: Any) -> None:
+        await self.write(line_of_message(message))
+
+    async def write(self, line: str) -> None:
+        """Write a line, its end included."""
         try:
-            await self._lines.write(line_of_message(message))
+            await self._lines.write(line)
         except OSError as error:
             logger.warning("the client has closed our standard output: %s", error)
             self._client_gone()  # whom nobody hears has nothing left to do
