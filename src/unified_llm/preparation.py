@@ -32,6 +32,8 @@ def build_request(
     """
     normal = normalize_tools(tools)
     choice = normalize_tool_choice(config.tool_choice)
+    if config.parallel_tool_calls is None and _one_at_a_time(config.tool_choice):
+        config = config.merge(parallel_tool_calls=False)
     if choice is not None and choice.mode == "tool" and choice.name not in {t.name for t in normal}:
         raise InvalidRequestError(
             f"tool_choice names {choice.name!r}, which is not among the tools",
@@ -47,6 +49,11 @@ def build_request(
         stream=stream,
         adjustments=tuple(notes),
     )
+
+
+def _one_at_a_time(choice: object) -> bool:
+    """Whether a tool choice in Anthropic's form asks for one call at most."""
+    return isinstance(choice, Mapping) and choice.get("disable_parallel_tool_use") is True
 
 
 def prepare_chat(
@@ -104,6 +111,8 @@ def check_history(messages: tuple[Message, ...]) -> set[str]:
     for position, message in enumerate(messages):
         for part in message.parts:
             if type(part) is Text:
+                if not isinstance(part.text, str):
+                    raise _no_text(position, part)
                 continue
             if isinstance(part, ToolCall):
                 calls.add(part.id)
@@ -114,6 +123,9 @@ def check_history(messages: tuple[Message, ...]) -> set[str]:
                         f"messages[{position}] is the result of a tool call {part.call_id!r} not in the history",
                         hint="append the assistant message with the tool call (response.message) before its results",
                     )
+                for inner in part.parts:
+                    if type(inner) is Text and not isinstance(inner.text, str):
+                        raise _no_text(position, inner)
                 unanswered.discard(part.call_id)
         if message.parts:
             continue
@@ -125,6 +137,12 @@ def check_history(messages: tuple[Message, ...]) -> set[str]:
         if message.role is MessageRole.USER:
             raise InvalidMessageError(f"messages[{position}] is an empty user message", hint="give it some content")
     return unanswered
+
+
+def _no_text(position: int, part: Text) -> InvalidMessageError:
+    return InvalidMessageError(
+        f"messages[{position}] has a text that is {type(part.text).__name__}", hint="convert it with str()"
+    )
 
 
 def embed_texts(text: object) -> tuple[str, ...]:

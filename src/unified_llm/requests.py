@@ -224,6 +224,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_p": (0, 1),
     "min_p": (0, 1),
     "max_tokens": (-1, inf),
+    "thinking": (-1, inf),  # -1: as much as the model wants, to Gemini
+    "top_k": (-1, inf),  # -1 and 0: no limit, to servers of open models
     "max_retries": (0, inf),
     "timeout": (0, inf),
     "connect_timeout": (0, inf),

@@ -178,6 +178,11 @@ def normalize_tool_choice(choice: object) -> ToolChoice | None:
         name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
         if isinstance(name, str):
             return ToolChoice("tool", name)
+        if choice.get("type") == "allowed_tools":
+            raise InvalidRequestError(
+                "tool_choice cannot be 'allowed_tools': few servers know it",
+                hint="give the call only the tools that are allowed, and tool_choice='auto' or 'required'",
+            )
         if isinstance(choice.get("type"), str):
             return _choice_from_text(choice["type"])
     raise InvalidRequestError(

@@ -18,8 +18,10 @@ from unified_llm import (
     Message,
     RetryPolicy,
     StructuredOutputError,
+    Text,
     Tool,
     ToolCall,
+    ToolResult,
     UnifiedLLM,
     UnifiedLLMError,
 )
@@ -248,3 +250,23 @@ def test_nor_do_the_websockets_and_other_calls_carry_it() -> None:
     for call in calls:
         with pytest.raises(InvalidRequestError, match="JSON cannot carry"):
             call()
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [Message("user", [Text(5)])],  # type: ignore[arg-type]
+        [
+            Message("user", "Hi"),
+            Message("assistant", ToolCall("f", {}, "c1")),
+            Message("tool", ToolResult("c1", [Text(None)])),  # type: ignore[arg-type]
+        ],
+    ],
+)
+def test_a_text_that_is_none_is_named_with_its_message(history: list[Message]) -> None:
+    with (
+        UnifiedLLM(provider="offline") as llm,
+        pytest.raises(InvalidMessageError, match="has a text that is") as caught,
+    ):
+        llm.chat(history)
+    assert caught.value.hint

@@ -18,7 +18,7 @@ from pydantic import SecretStr, ValidationError
 from langchain_unified_llm import ChatUnifiedLLM, UnifiedLLMEmbeddings, __version__
 from testkit.openai_double import OpenAIDouble, Say
 from unified_llm import ModelConfig, UnifiedLLM
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import InvalidRequestError, UnifiedLLMError
 from unified_llm.testing import FakeLLM
 
 KEY = "planted-key-4f1d2c9a"
@@ -153,6 +153,11 @@ def test_the_version_is_in_the_metadata_and_in_the_project_file() -> None:
         {"base_url": f"http://user:{KEY}@x.test"},
         {"api_key": {"key": KEY}},
         {"extra_headers": {"X": [KEY]}},
+        {"client": 5},
+        {"provider": "nonesuch"},
+        {"max_tokens": -5},
+        {"top_k": -2},
+        {"thinking": -3},
     ],
 )
 def test_wrong_values_fail_at_construction_without_showing_them(fields: dict[str, Any]) -> None:
@@ -190,6 +195,16 @@ def test_a_warning_points_at_the_line_of_the_caller_however_it_calls(call: Any) 
     with pytest.warns(UserWarning, match="'max_token'") as caught:
         call(ChatUnifiedLLM(client=FakeLLM("ok")))
     assert {w.filename for w in caught if "max_token" in str(w.message)} == {__file__}
+
+
+@pytest.mark.parametrize("arguments", [{"model": 5}, {"stop": 5}, {"stop": [5]}, {"thinking": -3}])
+async def test_wrong_values_of_a_call_are_errors_of_ours(arguments: dict[str, Any]) -> None:
+    llm = ChatUnifiedLLM(model="offline")
+    with pytest.raises(InvalidRequestError) as caught:
+        llm.invoke("Hi", **arguments)
+    assert caught.value.hint
+    with pytest.raises(InvalidRequestError):
+        [chunk async for chunk in llm.astream("Hi", **arguments)]
 
 
 def test_every_option_reaches_the_request_and_the_call_wins_over_the_field() -> None:

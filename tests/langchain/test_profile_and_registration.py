@@ -21,7 +21,7 @@ from langchain_unified_llm.profiles import find_model, profile_of
 from testkit.claude_double import ClaudeDouble
 from testkit.openai_double import OpenAIDouble
 from unified_llm import ModelInfo
-from unified_llm.errors import UnifiedLLMError
+from unified_llm.errors import ConfigurationError, UnifiedLLMError
 from unified_llm.providers.registry import ALIASES, PROVIDER_CONFIGS
 
 SOURCES = sorted(Path(langchain_unified_llm.__file__).parent.glob("*.py"))
@@ -120,6 +120,17 @@ def test_langchains_factories_know_the_name_after_register(monkeypatch: pytest.M
     embedder = init_embeddings("unified-test:offline:")
     assert isinstance(embedder, UnifiedLLMEmbeddings)
     assert embedder.embed_query("x")
+
+
+@pytest.mark.parametrize("name", ["openai", "OpenAI", "azure-openai", "", " ", "a:b"])
+def test_the_name_of_another_provider_is_not_taken(name: str) -> None:
+    from langchain.chat_models import base
+
+    before = dict(base._BUILTIN_PROVIDERS)
+    with pytest.raises(ConfigurationError) as caught:
+        register(name)
+    assert caught.value.hint
+    assert before == base._BUILTIN_PROVIDERS
 
 
 def test_a_version_of_langchain_without_that_list_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,14 @@ async def test_the_backend_may_be_found_at_the_first_call(monkeypatch: pytest.Mo
     assert (await UnifiedLLMRerank().acompress_documents(DOCUMENTS, QUERY))[0].id == "2"
 
 
+async def test_texts_in_the_place_of_documents_are_refused() -> None:
+    texts: Any = ["Cats purr."]
+    with pytest.raises(InvalidRequestError, match="is str"):
+        UnifiedLLMRerank(model="offline").compress_documents(texts, "cats")
+    with pytest.raises(InvalidRequestError, match="is str"):
+        await UnifiedLLMRerank(model="offline").acompress_documents(texts, "cats")
+
+
 def test_a_number_of_documents_that_is_none_is_refused_at_construction() -> None:
     with pytest.raises(ValidationError, match="top_n"):
         UnifiedLLMRerank(model="offline", top_n=0)

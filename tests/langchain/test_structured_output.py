@@ -249,14 +249,14 @@ def test_json_mode_without_a_schema_wants_an_object(text: str) -> None:
         llm.with_structured_output(method="json_mode").invoke("Count.")
 
 
-def test_the_whole_response_format_is_a_schema_for_every_method() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_the_whole_response_format_is_a_schema_for_every_method(method: Any) -> None:
     whole = {
         "type": "json_schema",
         "json_schema": {"name": "Count", "schema": {k: COUNT[k] for k in COUNT if k != "title"}},
     }
-    for method in METHODS:
-        llm, _ = model(ToolCall("Count", {"n": 1}) if method == "function_calling" else '{"n": 1}')
-        assert llm.with_structured_output(whole, method=method).invoke("Count.") == {"n": 1}
+    llm, _ = model(ToolCall("Count", {"n": 1}) if method == "function_calling" else '{"n": 1}')
+    assert llm.with_structured_output(whole, method=method).invoke("Count.") == {"n": 1}
 
 
 @pytest.mark.parametrize(

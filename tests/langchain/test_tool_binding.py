@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Annotated, Any
 
@@ -179,3 +180,38 @@ def test_what_is_no_tool_is_refused_when_it_is_bound(nonsense: Any) -> None:
 def test_a_choice_that_means_nothing_is_refused_when_it_is_bound(nonsense: Any) -> None:
     with pytest.raises(InvalidRequestError):
         ChatUnifiedLLM().bind_tools([add], tool_choice=nonsense)
+
+
+SINGLE = {"disable_parallel_tool_use": True}
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        ({"type": "auto", **SINGLE}, {"type": "auto", **SINGLE}),
+        ({"type": "any", **SINGLE}, {"type": "any", **SINGLE}),
+        ({"type": "tool", "name": "plain", **SINGLE}, {"type": "tool", "name": "plain", **SINGLE}),
+    ],
+)
+def test_one_call_at_most_in_the_anthropic_form_reaches_every_provider(choice: Any, sent: Any) -> None:
+    with ClaudeDouble() as claude, OpenAIDouble() as double:
+        llm = ChatUnifiedLLM(model="claude:claude-haiku-5-5", api_key=claude.key, base_url=claude.url)
+        other = ChatUnifiedLLM(model="openai-compatible:m", base_url=double.url)
+        for model in (llm, other):
+            model.bind_tools([plain], tool_choice=choice).invoke("Hi")
+            model.bind_tools([plain]).invoke("Hi", tool_choice=choice)
+    assert [r.body["tool_choice"] for r in claude.requests] == [sent, sent]
+    assert [r.body["parallel_tool_calls"] for r in double.requests] == [False, False]
+
+
+def test_allowed_tools_are_refused_in_words_of_their_own() -> None:
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
+    with pytest.raises(InvalidRequestError, match="'allowed_tools'") as caught:
+        ChatUnifiedLLM(model="offline").bind_tools([plain], tool_choice=choice)
+    assert "only the tools that are allowed" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("tool", [functools.partial(plain, 1), lambda a: a])
+def test_what_has_no_name_is_no_tool(tool: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="cannot be bound as a tool"):
+        ChatUnifiedLLM(model="offline").bind_tools([tool])

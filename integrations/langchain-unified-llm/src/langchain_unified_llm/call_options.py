@@ -12,6 +12,7 @@ from langchain_unified_llm.connections import with_provider
 from langchain_unified_llm.hiding import PASSED_ON, shown
 from langchain_unified_llm.settings import warn_unknown
 from langchain_unified_llm.tool_binding import neutral_choice, neutral_tool
+from unified_llm.errors import InvalidRequestError
 from unified_llm.requests import ModelConfig
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def call_options(
     fields = model.__dict__
     arguments = {_OTHER_NAMES.get(name, name): value for name, value in given.items()} if given else {}
     tools = _neutral(arguments.pop("tools", None))
-    reference = with_provider(arguments.pop("model", None) or fields["model"], fields["provider"], fields["base_url"])
+    asked = arguments.pop("model", None) or fields["model"]
+    if not isinstance(asked, str | None):
+        raise InvalidRequestError(f"model is {type(asked).__name__}", hint="pass a text such as 'provider:model'")
+    reference = with_provider(asked, fields["provider"], fields["base_url"])
     stop = stop or arguments.pop("stop", None) or fields["stop"]
     if not arguments and not stop and not any(map(fields.get, _NOT_HASHABLE)):
         with suppress(TypeError):  # a field was set to something that has no hash: the core says what is wrong with it

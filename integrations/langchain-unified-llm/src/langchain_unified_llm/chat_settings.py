@@ -113,6 +113,16 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     streaming: bool = False
     """Stream inside `invoke` too, so that callbacks see tokens."""
 
+    @field_validator("max_tokens", "top_k", "thinking")
+    @classmethod
+    def _check_range(cls, value: int | bool | None, info: ValidationInfo) -> int | bool | None:
+        if value is not None:
+            from unified_llm.requests import ModelConfig
+
+            options: dict[str, Any] = {str(info.field_name): value}
+            ModelConfig(**options)  # its rules are those of the call
+        return value
+
     @field_validator(*PASSED_ON)
     @classmethod
     def _hide_keys(cls, value: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
@@ -183,6 +193,8 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         reference = kwargs.get("model") or kwargs.get("model_name")
+        if not isinstance(reference, str):
+            reference = None  # what is wrong with it, the call says
         params = LangSmithParams(ls_provider=self._vendor(reference) or "unified-llm", ls_model_type="chat")
         reference = with_provider(reference or self.model, self.provider, self.base_url)
         if (name := model_of(reference)) is not None:
@@ -194,7 +206,7 @@ class ChatSettings(ConnectedModel, BaseChatModel):
         if max_tokens is not None:
             params["ls_max_tokens"] = max_tokens
         if stop := stop or kwargs.get("stop") or self.stop:
-            params["ls_stop"] = list(stop)
+            params["ls_stop"] = list(stop) if isinstance(stop, (list, tuple)) else [str(stop)]
         return params
 
     @override

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_unified_llm.errors import translate
-from unified_llm.errors import MissingDependencyError
+from unified_llm.errors import ConfigurationError, MissingDependencyError
 
 __all__ = ["register"]
+
+_PACKAGE = "langchain_unified_llm"
 
 
 def register(name: str = "unified") -> list[str]:
@@ -26,6 +28,7 @@ def register(name: str = "unified") -> list[str]:
 
     Raises:
         MissingDependencyError (an ImportError): the package `langchain` is not installed.
+        ConfigurationError: `name` is empty or has a colon, or is that of another provider of LangChain's.
     """
     try:
         from langchain.chat_models import base as chat_models
@@ -39,14 +42,24 @@ def register(name: str = "unified") -> list[str]:
         "init_chat_model": (chat_models, "ChatUnifiedLLM"),
         "init_embeddings": (embeddings, "UnifiedLLMEmbeddings"),
     }
+    for module, _ in places.values():
+        _check_free(module, name, names)
     return [function for function, (module, cls) in places.items() if _add(module, names, cls)]
+
+
+def _check_free(module: Any, name: str, names: set[str]) -> None:
+    providers = getattr(module, "_BUILTIN_PROVIDERS", None)
+    taken = [n for n in names if isinstance(providers, dict) and n in providers and providers[n][0] != _PACKAGE]
+    if taken or not name.strip() or ":" in name:
+        why = f"{taken[0]!r} is another provider of LangChain's" if taken else f"{name!r} cannot be a provider's name"
+        raise translate(ConfigurationError(why, hint="take a name of your own, such as 'unified'"))
 
 
 def _add(module: Any, names: set[str], cls: str) -> bool:
     providers = getattr(module, "_BUILTIN_PROVIDERS", None)
     if not isinstance(providers, dict):
         return False
-    providers.update(dict.fromkeys(names, ("langchain_unified_llm", cls, _construct)))
+    providers.update(dict.fromkeys(names, (_PACKAGE, cls, _construct)))
     return True
 
 

@@ -15,6 +15,7 @@ from typing_extensions import override
 from langchain_unified_llm.connections import model_of, with_provider
 from langchain_unified_llm.errors import translated
 from langchain_unified_llm.settings import ConnectedModel
+from unified_llm.errors import InvalidRequestError
 
 __all__ = ["UnifiedLLMRerank"]
 
@@ -55,7 +56,7 @@ class UnifiedLLMRerank(ConnectedModel, BaseDocumentCompressor):
         """
         if not documents:
             return []
-        texts = [document.page_content for document in documents]
+        texts = _texts(documents)
         reference = with_provider(self.model, self.provider, self.base_url)
         with translated():
             client = self.core_client()
@@ -74,7 +75,7 @@ class UnifiedLLMRerank(ConnectedModel, BaseDocumentCompressor):
         """`compress_documents`, without blocking the event loop."""
         if not documents:
             return []
-        texts = [document.page_content for document in documents]
+        texts = _texts(documents)
         reference = with_provider(self.model, self.provider, self.base_url)
         with translated():
             client = self.core_client()
@@ -86,6 +87,16 @@ class UnifiedLLMRerank(ConnectedModel, BaseDocumentCompressor):
                 return _scored(documents, ((one.index, one.score) for one in found), self.top_n)
             first, *others = (await client.embed_async([query, *texts], reference)).tolist()
         return _scored(documents, enumerate(_similarities(first, others)), self.top_n)
+
+
+def _texts(documents: Sequence[Document]) -> list[str]:
+    with translated():
+        for position, document in enumerate(documents):
+            if not isinstance(document, Document):
+                raise InvalidRequestError(
+                    f"documents[{position}] is {type(document).__name__}", hint="wrap texts: Document('...')"
+                )
+    return [document.page_content for document in documents]
 
 
 def _scored(documents: Sequence[Document], scores: Iterable[tuple[int, float]], top_n: int | None) -> list[Document]:

@@ -94,6 +94,26 @@ class ConnectedModel(BaseModel):
     def _hide_key(cls, value: SecretStr | str | None) -> SecretStr | None:
         return SecretStr(value) if isinstance(value, str) else value
 
+    @field_validator("provider")
+    @classmethod
+    def _check_provider(cls, value: str) -> str:
+        if value != "auto":
+            from unified_llm.providers.registry import canonical_name, unknown_provider
+
+            if canonical_name(value) is None:
+                raise unknown_provider(value)
+        return value
+
+    @field_validator("client")
+    @classmethod
+    def _check_client(cls, value: Any) -> Any:
+        if value is not None:
+            from unified_llm import UnifiedLLM as Client
+
+            if not isinstance(value, Client):
+                raise ValueError(f"client is {type(value).__name__}, not a unified_llm.UnifiedLLM")
+        return value
+
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:

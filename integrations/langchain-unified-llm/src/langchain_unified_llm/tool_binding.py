@@ -35,11 +35,10 @@ def neutral_tool(tool: ToolLike, *, strict: bool | None = None) -> dict[str, Any
     else:
         try:
             described = convert_to_openai_tool(tool)
-        except (TypeError, ValueError) as exc:
-            raise InvalidRequestError(
-                f"{getattr(tool, '__name__', type(tool).__name__)} cannot be bound as a tool: {exc}",
-                hint="pass a tool, a function with type hints, a pydantic class, a TypedDict, or a dictionary",
-            ) from exc
+        except (TypeError, ValueError, AttributeError) as exc:
+            raise _no_tool(tool, exc) from exc
+        if described["function"]["name"] == "<lambda>":
+            raise _no_tool(tool, "it has no name")
     if isinstance(tool, BaseTool) and (extras := getattr(tool, "extras", None)):
         described["extras"] = dict(extras)
     if strict is not None and described.get("type") == "function" and "strict" not in described["function"]:
@@ -47,8 +46,17 @@ def neutral_tool(tool: ToolLike, *, strict: bool | None = None) -> dict[str, Any
     return described
 
 
+def _no_tool(tool: Any, why: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{getattr(tool, '__name__', type(tool).__name__)} cannot be bound as a tool: {why}",
+        hint="pass a tool, a function with type hints, a pydantic class, a TypedDict, or a dictionary",
+    )
+
+
 def neutral_choice(choice: object) -> str | dict[str, Any] | None:
     """`choice` as None, "auto", "none", "required", or the OpenAI dictionary that names a tool.
+
+    With Anthropic's ``disable_parallel_tool_use`` it is a dictionary that has it, which the core reads.
 
     True means that some tool must be called; False, as everywhere in LangChain, that nothing is asked for.
 
@@ -56,9 +64,13 @@ def neutral_choice(choice: object) -> str | dict[str, Any] | None:
         InvalidRequestError: the value has none of the known forms.
     """
     normal = None if choice is False else normalize_tool_choice(choice)
-    if normal is None or normal.mode != "tool":
-        return normal.mode if normal else None
-    return {"type": "function", "function": {"name": normal.name}}
+    if normal is None:
+        return None
+    single = isinstance(choice, Mapping) and choice.get("disable_parallel_tool_use") is True
+    one = {"disable_parallel_tool_use": True} if single else {}
+    if normal.mode == "tool":
+        return {"type": "function", "function": {"name": normal.name}, **one}
+    return {"type": normal.mode, **one} if one else normal.mode
 
 
 def bind_arguments(
@@ -75,7 +87,7 @@ def bind_arguments(
     neutral = [neutral_tool(tool, strict=strict) for tool in tools]
     bound: dict[str, Any] = {"tools": neutral}
     choice = neutral_choice(tool_choice)
-    if isinstance(choice, dict):
+    if isinstance(choice, dict) and "function" in choice:
         _check_named(choice["function"]["name"], neutral)
     if choice is not None:
         bound["tool_choice"] = choice
