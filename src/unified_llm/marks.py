@@ -13,7 +13,7 @@ from typing import Any
 
 from unified_llm.messages import File, Image, Message, Native, Part, Text, ToolCall, ToolResult
 
-__all__ = ["CLAUDE", "DOCUMENT_MARKS", "marked", "marks_of", "unsent_marks"]
+__all__ = ["CLAUDE", "DOCUMENT_MARKS", "are_plain", "marked", "marks_of", "unsent_marks"]
 
 CLAUDE = "anthropic"
 """The dialect whose blocks have these fields."""
@@ -40,6 +40,11 @@ def marked(part: Part, source: Mapping[str, Any]) -> Part:
 def marks_of(native: Native | None) -> Mapping[str, Any]:
     """The fields to add to the block of a part, or nothing."""
     return {} if native is None or native.dialect != CLAUDE or "type" in native.raw else native.raw
+
+
+def are_plain(messages: Sequence[Message]) -> bool:
+    """Whether they are bare texts, as most are: no images to fit, no marks to find. Every call asks: it is short."""
+    return not [1 for m in messages for p in m.parts if type(p) is not Text or p.native is not None]
 
 
 def unsent_marks(messages: Sequence[Message]) -> Iterator[str]:

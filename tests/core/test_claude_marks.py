@@ -150,7 +150,7 @@ async def test_elsewhere_they_are_recorded_as_not_sent() -> None:
         ]
         for answer in answers:
             assert [a.what for a in answer.adjustments if a.kind == "dropped"] == expected
-        assert "prompt_caching=True" in answers[0].adjustments[-1].reason
+        assert "prompt_caching=True" in answers[0].adjustments[0].reason
         with pytest.raises(UnsupportedOptionError, match="cache_control") as caught:
             llm.chat(said, on_unsupported="error")
         assert caught.value.hint

@@ -17,7 +17,7 @@ from unified_llm.errors import (
     UnifiedLLMError,
     UnsupportedOptionError,
 )
-from unified_llm.marks import CLAUDE, unsent_marks
+from unified_llm.marks import CLAUDE, are_plain, unsent_marks
 from unified_llm.providers.abstract import LLMProvider
 from unified_llm.providers.caching import CachedCall, key_of
 from unified_llm.providers.images import ImageFitter
@@ -65,8 +65,9 @@ class WireProvider(LLMProvider):
         return self.chat_codec
 
     def chat(self, request: ChatRequest) -> ChatResponse:
-        request, notes = self._fitted(request)
-        call = self._encoded(request, notes)
+        plain = are_plain(request.messages)
+        request, notes = (request, ()) if plain else self._fitted(request)
+        call = self._encoded(request, notes, plain=plain)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -77,8 +78,11 @@ class WireProvider(LLMProvider):
             raise
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
-        request, notes = await asyncio.to_thread(self._fitted, request) if self._unfit(request) else (request, ())
-        call = self._encoded(request, notes)
+        plain = are_plain(request.messages)
+        notes: tuple[Adjustment, ...] = ()
+        if not plain and self._unfit(request):
+            request, notes = await asyncio.to_thread(self._fitted, request)
+        call = self._encoded(request, notes, plain=plain)
         started = time.perf_counter()
         try:
             driver = self._carrier(request, call)
@@ -97,10 +101,10 @@ class WireProvider(LLMProvider):
             return request, ()
         return self.images.fitted(request, self.context.profile.for_model(request.model))
 
-    def _encoded(self, request: ChatRequest, notes: tuple[Adjustment, ...] = ()) -> WireCall:
+    def _encoded(self, request: ChatRequest, notes: tuple[Adjustment, ...] = (), *, plain: bool = False) -> WireCall:
         codec, config = self.codec_for(request), request.config
         call = codec.encode(request, self.context)
-        if codec.dialect != CLAUDE and (unsent := [*unsent_marks(request.messages)]):
+        if not plain and codec.dialect != CLAUDE and (unsent := [*unsent_marks(request.messages)]):
             notes = (*notes, *self._unsent(unsent, config))
         if notes:
             call = replace(call, adjustments=(*notes, *call.adjustments))
@@ -160,8 +164,9 @@ class WireProvider(LLMProvider):
     # -- stream -------------------------------------------------------------------------------------------------
 
     def stream(self, request: ChatRequest) -> Iterator[StreamEvent]:
-        request, notes = self._fitted(request)
-        call = self._encoded(request, notes)
+        plain = are_plain(request.messages)
+        request, notes = (request, ()) if plain else self._fitted(request)
+        call = self._encoded(request, notes, plain=plain)
         run = StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
@@ -191,8 +196,11 @@ class WireProvider(LLMProvider):
         yield StreamEnd(driver.keep(response) if isinstance(driver, CachedCall) else response)
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        request, notes = await asyncio.to_thread(self._fitted, request) if self._unfit(request) else (request, ())
-        call = self._encoded(request, notes)
+        plain = are_plain(request.messages)
+        notes: tuple[Adjustment, ...] = ()
+        if not plain and self._unfit(request):
+            request, notes = await asyncio.to_thread(self._fitted, request)
+        call = self._encoded(request, notes, plain=plain)
         run = StreamRun(self, request, call)
         driver = self._carrier(request, call)
         try:
