@@ -109,6 +109,12 @@ class Budget:
         self._coming_usd += usd
         return True
 
+    def _release(self, tokens: int, usd: float) -> None:
+        """Give back what was held."""
+        self._in_flight = left = self._in_flight - 1
+        self._coming_tokens -= tokens
+        self._coming_usd = self._coming_usd - usd if left else 0.0  # no rounding is left behind
+
     def _refusal(self, tokens: int, usd: float) -> BudgetExceeded:
         """Why it may not."""
         if self.usd is not None:
@@ -251,17 +257,15 @@ class BudgetGroup:
                     budget.unpriced_calls += 1
                 else:
                     budget.spent_usd += cost
-            if ended:
-                self._release(tokens, usd)
+                if ended:
+                    budget._release(tokens, usd)
 
     def _release(self, tokens: int, usd: float, *, until: Budget | None = None) -> None:
         """Give back what a call held, but for the budget at which taking it ended."""
         for budget in self._budgets:
             if budget is until:
                 return
-            budget._in_flight -= 1
-            budget._coming_tokens -= tokens
-            budget._coming_usd = budget._coming_usd - usd if budget._in_flight else 0.0  # no rounding is left behind
+            budget._release(tokens, usd)
 
 
 def grouped(hooks: Iterable[object]) -> list[object]:
