@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from pydantic import SecretStr
 from langchain_unified_llm import ChatUnifiedLLM
 from testkit.claude_double import ClaudeDouble, answer, redacted, text, thinking, tool_use
 from testkit.openai_double import Call, OpenAIDouble, Say
+from testkit.openai_wire import PNG
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 TOOLS = [{"name": "add", "description": "Add.", "parameters": SCHEMA}]
@@ -243,3 +245,34 @@ def test_a_conversation_goes_on_after_a_call_was_cut_off(streamed: bool, claude:
 def _merged(chunks: Any) -> Any:
     first, *others = chunks
     return first + others if others else first
+
+
+IMAGE = {"type": "image", "base64": base64.b64encode(PNG).decode(), "mime_type": "image/png"}
+PDF = {"type": "file", "base64": base64.b64encode(b"%PDF-1.4").decode(), "mime_type": "application/pdf"}
+OLD = {"type": "file", "source_type": "base64", "data": PDF["base64"], "mime_type": "application/pdf"}
+CACHED = {"cache_control": {"type": "ephemeral"}}
+MARKS = {"citations": {"enabled": True}, "context": "From 2020."}
+
+
+@pytest.mark.parametrize(
+    ("block", "marks"),
+    [
+        ({**IMAGE, **CACHED}, CACHED),
+        ({**IMAGE, "extras": CACHED}, CACHED),
+        ({**PDF, "extras": {**MARKS, **CACHED}}, {**MARKS, **CACHED}),
+        ({**PDF, **MARKS}, MARKS),
+        ({**OLD, "metadata": MARKS}, MARKS),
+        ({"type": "text-plain", "text": "A note.", "mime_type": "text/plain", "extras": MARKS}, MARKS),
+    ],
+    ids=["image", "image extras", "file extras", "file", "v0 metadata", "plain text"],
+)
+def test_what_claude_has_for_a_media_block_reaches_it_and_is_recorded_elsewhere(
+    block: dict[str, Any], marks: dict[str, Any], claude: Any, lmstudio: Any
+) -> None:
+    history = [HumanMessage([{"type": "text", "text": "Look."}, block])]
+    ours(claude).invoke(history)
+    sent = claude.last["messages"][0]["content"][1]
+    assert {name: sent.get(name) for name in marks} == marks
+    adjustments = ours(lmstudio).invoke(history).response_metadata["adjustments"]
+    assert {f"messages[0].parts[1].{name}" for name in marks} <= {a["what"] for a in adjustments}
+    assert claude.violations == []

@@ -19,6 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 from langchain_unified_llm.keeping import KEPT, restore
 from unified_llm import _json
 from unified_llm.errors import InvalidMessageError
+from unified_llm.marks import marked
 from unified_llm.message_formats import KNOWN_TYPES, parts_from_block, split_data_url
 from unified_llm.messages import (
     Audio,
@@ -239,9 +240,9 @@ def _block(block: Any, vendor: Vendor) -> list[Part]:
     if kind == "text" or (kind is None and isinstance(block.get("text"), str)):
         return [_text(block, vendor)] if block.get("text") else []
     if kind == "text-plain":
-        return [_plain_text(block)]
+        return [marked(_plain_text(block), _extras(block))]
     if kind in _MEDIA and "source" not in block and "file" not in block:
-        return [_media(block)]
+        return [marked(_media(block), _extras(block))]
     if kind == "media" and "mime_type" in block:
         return [_google_media(block)]
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
@@ -281,8 +282,8 @@ def _media(block: Mapping[str, Any]) -> Part:
     make = _MEDIA[block["type"]]
     place = _place(block)
     if make is File:
-        extras = block.get("extras") or block.get("metadata") or {}
-        place["name"] = block.get("filename") or extras.get("filename") or extras.get("title")
+        extras = _extras(block)
+        place["name"] = extras.get("filename") or extras.get("title")
     return make(**place)
 
 
@@ -291,6 +292,14 @@ def _google_media(block: Mapping[str, Any]) -> Part:
     kind = str(block["mime_type"]).partition("/")[0]
     place = {"base64": block.get("data"), "url": block.get("file_uri")}
     return _media({"type": kind if kind in _MEDIA else "file", "mime_type": block["mime_type"], **place})
+
+
+def _extras(block: Mapping[str, Any]) -> dict[str, Any]:
+    """What a block says beside its data: in v0's ``metadata`` (which LangChain moves into v1's ``extras``), or itself."""
+    extras = block.get("extras")
+    inner = extras.get("metadata") if isinstance(extras, Mapping) else None
+    told = (inner, block.get("metadata"), extras, block)
+    return {k: v for more in told if isinstance(more, Mapping) for k, v in more.items()}
 
 
 def _place(block: Mapping[str, Any]) -> dict[str, Any]:
