@@ -49,9 +49,11 @@ def _answer(exchange: Exchange, pieces: list[bytes]) -> tuple[int, dict[str, str
     for piece in pieces:
         exchange.feed(piece)
         response = response or exchange.response()
-        if response is not None and not complete:
+        while response is not None and not complete:
             data, complete = exchange.body()
             body += data
+            if not data:
+                break
     assert response is not None
     assert complete
     exchange.finish()
@@ -171,6 +173,24 @@ def test_a_plain_answer_needs_no_parser() -> None:
     for answer in (PLAIN, BARE):
         for end in range(answer.index(b"\r\n\r\n") + 4, len(answer)):
             assert _answer(PlainExchange(parser), [answer[:end], answer[end:]])[2:] == (b"hello", True)
+
+
+def test_a_damaged_chunk_that_came_with_the_head_is_told_after_the_head_and_what_was_good() -> None:
+    exchange = plain_or_h11()
+    exchange.request(b"POST", b"/x", HEADERS, b"{}")
+    exchange.feed(BARE.replace(b"lo\r\n", b"loXX"))
+    assert exchange.response() is not None
+    assert exchange.body() == (b"hello", False)
+    with pytest.raises(httpcore.RemoteProtocolError):
+        exchange.body()
+    exchange.finish()
+    assert not exchange.idle
+
+
+async def test_a_long_header_is_the_same_wherever_it_is_cut(engine: Callable[[], Exchange]) -> None:
+    answer = PLAIN.replace(b"X-Id: a", b"X-Id: " + b"a" * 60_000)
+    for pieces in ([answer], [answer[:30_000], answer[30_000:]]):
+        assert _answer(engine(), pieces)[2:] == (b"hello", True)
 
 
 def test_what_came_of_a_chunk_is_given_at_once() -> None:

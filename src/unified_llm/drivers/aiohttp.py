@@ -14,6 +14,7 @@ import httpcore
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
 
+from unified_llm.drivers.exchange import MAX_HEAD
 from unified_llm.drivers.failures import DISCONNECTED
 from unified_llm.drivers.headers import RawHeaders
 
@@ -47,6 +48,8 @@ class AiohttpExchange:
             response_with_body=method != b"HEAD",
             read_until_eof=True,
             auto_decompress=False,
+            max_line_size=MAX_HEAD,  # as h11
+            max_field_size=MAX_HEAD,
         )
         lines = [b"%b: %b\r\n" % header for header in headers]
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))

@@ -37,7 +37,7 @@ class Exchange(Protocol):
         ...
 
     def body(self) -> tuple[bytes, bool]:
-        """The body that is there, and whether it is complete."""
+        """The body that is there, and whether it is complete. Nothing and False: more must be read."""
         ...
 
     def finish(self) -> None:

@@ -146,7 +146,8 @@ class DirectAsyncReply:
                 yield data
             if complete:
                 return
-            self._exchange.feed(await self._network.read(READ_BYTES, seconds))
+            if not data:  # what is wrong with the rest is told first
+                self._exchange.feed(await self._network.read(READ_BYTES, seconds))
 
     async def aclose(self) -> None:
         """Say that the call is over."""
@@ -196,7 +197,8 @@ class Direct:
                 yield data
             if complete:
                 return
-            exchange.feed(stream.read(READ_BYTES, self._within(seconds)))
+            if not data:  # what is wrong with the rest is told first
+                exchange.feed(stream.read(READ_BYTES, self._within(seconds)))
 
     def _within(self, seconds: float) -> float:
         """How long one read may take: no longer than the call may."""

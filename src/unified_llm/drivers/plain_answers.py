@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import httpcore
+
 from unified_llm.drivers.exchange import MAX_HEAD, Exchange
 from unified_llm.drivers.headers import RawHeaders
 from unified_llm.drivers.plain_bodies import ChunkedBody, NotPlain, PlainBody, SizedBody
@@ -32,7 +34,7 @@ class _Head(NamedTuple):
 class PlainExchange:
     """`Exchange` that reads plain answers itself, and gives any other to the parser that `make` makes."""
 
-    __slots__ = ("_asked", "_body", "_ended", "_head", "_make", "_parser", "_raw_head", "idle")
+    __slots__ = ("_asked", "_body", "_ended", "_failure", "_head", "_make", "_parser", "_raw_head", "idle")
 
     _asked: tuple[bytes, bytes, RawHeaders, bytes]
     _body: PlainBody
@@ -42,13 +44,14 @@ class PlainExchange:
         self._make = make
         self._parser: Exchange | None = None
         self._head: _Head | None = None
+        self._failure: httpcore.RemoteProtocolError | None = None
         self._ended = False
         self.idle = True
 
     def request(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> list[bytes]:
         """See `Exchange`. The headers were checked when they were encoded (`headers`)."""
         self.idle = self._ended = False
-        self._parser = self._head = None
+        self._parser = self._head = self._failure = None
         self._asked = (method, target, headers, body)
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, lines)
@@ -77,11 +80,15 @@ class PlainExchange:
         self._more(data[end:])
 
     def _more(self, data: bytes) -> None:
+        """Take what came of the body. What is wrong with it is told by `body`: the head has to be read first."""
         try:
-            self._body.feed(data)
-        except NotPlain as exc:
-            self._parse(self._raw_head + exc.rest)
-            self._parser.response()  # type: ignore[union-attr]  # it is known
+            try:
+                self._body.feed(data)
+            except NotPlain as exc:
+                self._parse(self._raw_head + exc.rest)
+                self._parser.response()  # type: ignore[union-attr]  # it is known
+        except httpcore.RemoteProtocolError as exc:
+            self._failure = exc
 
     def _parse(self, data: bytes) -> None:
         """Give the rest of the answer to a parser."""
@@ -98,17 +105,25 @@ class PlainExchange:
 
     def body(self) -> tuple[bytes, bool]:
         """See `Exchange`."""
-        if self._parser is None:
-            return self._body.take(), self._body.complete
-        data, complete = self._parser.body()
-        return (data if self._head is None else self._body.take() + data), complete
+        if self._head is None:
+            return (b"", False) if self._parser is None else self._parser.body()
+        data, complete = self._body.take(), self._body.complete
+        if self._parser is not None and self._failure is None:
+            try:
+                more, complete = self._parser.body()
+                data += more
+            except httpcore.RemoteProtocolError as exc:
+                self._failure = exc
+        if self._failure is not None and not data:
+            raise self._failure
+        return data, complete and self._failure is None
 
     def finish(self) -> None:
         """See `Exchange`."""
         if self._parser is not None:
             self._parser.finish()
             self.idle = self._parser.idle
-        elif self._head is not None:
+        elif self._head is not None and self._failure is None:
             self.idle = self._body.complete and not (self._body.surplus or self._head.close or self._ended)
         self._parser = None
 
