@@ -50,7 +50,7 @@ FLOORS: list[set[str]] = [
     {"content_blocks", "part_types"},
     {"requests", "schema_problems", "message_dumps"},
     {"responses", "schemas"},
-    {"stream", "wire", "message_formats", "pictures"},
+    {"stream", "wire", "message_formats", "pictures", "open_calls"},
     {"codecs", "attachments", "credentials", "chat_stream", "cache"},
     {"local_models"},
     {"offline"},
