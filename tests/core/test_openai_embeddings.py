@@ -11,7 +11,7 @@ import pytest
 
 from testkit.openai_wire import body_of, context
 from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
-from unified_llm.errors import ContextLengthError, ResponseError, UnsupportedOptionError
+from unified_llm.errors import ContextLengthError, InvalidRequestError, ResponseError, UnsupportedOptionError
 from unified_llm.profiles import Profile
 from unified_llm.requests import EmbedRequest, ModelConfig
 from unified_llm.responses import Embeddings, Usage
@@ -48,6 +48,11 @@ def test_texts_are_sent_as_strings_and_base64_is_asked_for_unless_it_is_known_to
     assert bodies(request) == [{"model": "m", "input": ["a", "b"], "encoding_format": "base64"}]
     assert bodies(request, "openai-compatible") == bodies(request)
     assert bodies(request, "lmstudio") == [{"model": "m", "input": ["a", "b"]}]
+
+
+def test_what_json_cannot_carry_is_an_error_of_ours() -> None:
+    with pytest.raises(InvalidRequestError, match="JSON cannot carry"):
+        bodies(EmbedRequest("m", ("a",), config=ModelConfig(extra_body={"x": object()})))
 
 
 def test_no_texts_make_no_call_and_no_vectors() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from unified_llm import _json
 from unified_llm.codecs.base import CodecContext
+from unified_llm.codecs.calls import json_body, more_headers
 from unified_llm.codecs.errors import error_from_body, has_error, request_id_of, unusable_body
-from unified_llm.codecs.openai_encode import more_headers, overlay
+from unified_llm.codecs.openai_encode import overlay
 from unified_llm.codecs.openai_reading import read_usage
 from unified_llm.errors import ResponseError, UnsupportedOptionError
 from unified_llm.profiles import Profile
@@ -59,7 +60,7 @@ class OpenAIEmbeddingsCodec:
             body["user"] = config.user
         overlay(body, (config.provider_options or {}).get(context.provider))
         overlay(body, config.extra_body)
-        return WireCall(PATH, _json.dumps(body), headers=more_headers(config), timeout=config.timeout)
+        return WireCall(PATH, json_body(body), headers=more_headers(config), timeout=config.timeout)
 
     def decode(self, replies: list[WireReply], request: EmbedRequest, context: CodecContext) -> Embeddings:
         """Vectors in the order of the texts, usage summed over the batches.
