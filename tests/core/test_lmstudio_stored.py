@@ -104,6 +104,25 @@ async def test_what_the_server_lost_is_sent_again_in_full_and_told(double: Respo
 
 
 @ways
+async def test_a_long_history_is_sent_whole_at_once_when_all_of_it_is_lost(double: ResponsesDouble, way: Way) -> None:
+    async with client(double) as llm:
+        talk = [Message("user", "one")]
+        for word in ("two", "three", "four"):
+            last = await ask(way, llm, talk)
+            talk += [last.message, Message("user", word)]
+        double.forget()
+        before = len(double.requests)
+        answer = await ask(way, llm, talk)
+    refused, again = double.requests[before:]
+    assert answer == "Echo: four"
+    assert refused.body["previous_response_id"] == last.response_id
+    assert "previous_response_id" not in again.body
+    assert len(again.body["input"]) == 7
+    (note,) = replays(answer)
+    assert f"no longer has the response {last.response_id}: the whole history was sent again" in note.reason
+
+
+@ways
 @pytest.mark.parametrize(
     "refusal",
     [

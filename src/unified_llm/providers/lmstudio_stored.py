@@ -84,7 +84,7 @@ class StoredResponses:
         try:
             return self._keep(request, send(request))
         except _REFUSED as exc:
-            if not self._lost(exc, gone):
+            if not self._lost(exc, gone, request):
                 raise
         return self._keep(request, send(request), gone)
 
@@ -96,7 +96,7 @@ class StoredResponses:
         try:
             return self._keep(request, await send(request))
         except _REFUSED as exc:
-            if not self._lost(exc, gone):
+            if not self._lost(exc, gone, request):
                 raise
         return self._keep(request, await send(request), gone)
 
@@ -113,7 +113,7 @@ class StoredResponses:
                     yield self._kept(request, event)
             return
         except _REFUSED as exc:
-            if said not in ("", "start") or not self._lost(exc, gone):
+            if said not in ("", "start") or not self._lost(exc, gone, request):
                 raise
         with closing(cast("Generator[StreamEvent, None, None]", send(request))) as events:
             for event in events:
@@ -133,7 +133,7 @@ class StoredResponses:
                     yield self._kept(request, event)
             return
         except _REFUSED as exc:
-            if said not in ("", "start") or not self._lost(exc, gone):
+            if said not in ("", "start") or not self._lost(exc, gone, request):
                 raise
         async with aclosing(cast("AsyncGenerator[StreamEvent, None]", send(request))) as events:
             async for event in events:
@@ -159,12 +159,17 @@ class StoredResponses:
     def _kept(self, request: ChatRequest, event: StreamEvent, gone: str | None = None) -> StreamEvent:
         return StreamEnd(self._keep(request, event.response, gone)) if isinstance(event, StreamEnd) else event
 
-    def _lost(self, exc: UnifiedLLMError, response_id: str | None) -> bool:
-        """Whether a refusal means that the server has `response_id` no more; then it is forgotten here, too."""
+    def _lost(self, exc: UnifiedLLMError, response_id: str | None, request: ChatRequest) -> bool:
+        """Whether a refusal means that the server has `response_id` no more.
+
+        Then all that is known of this history is forgotten: a server that was restarted has lost the earlier responses,
+        too, and the second request must not go on from one of them.
+        """
         if response_id is None or not (exc.status == 404 or exc.code == _NOT_FOUND or _NAMED.search(exc.message)):
             return False
+        digests = {*_digests(request.model, request.messages)}
         with self._lock:
-            for digest in [d for d, known in self._ids.items() if known == response_id]:
+            for digest in [d for d, known in self._ids.items() if known == response_id or d in digests]:
                 del self._ids[digest]
         return True
 
