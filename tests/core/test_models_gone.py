@@ -101,7 +101,7 @@ def test_an_address_that_leads_nowhere_is_not_blamed_on_the_model(openai_double:
 
 
 def test_azure_lists_models_and_takes_deployments_so_its_list_is_no_advice(openai_double: Doubles) -> None:
-    double = openai_double("openai").script(GONE)
+    double = openai_double("azure").script(GONE)
     with (
         UnifiedLLM(provider="azure", api_key="k", base_url=double.url, model="my-deployment") as llm,
         pytest.raises(ModelNotFoundError),
