@@ -31,6 +31,7 @@ from unified_llm import (
 from unified_llm.attachments import image_type
 from unified_llm.drivers import image_download
 from unified_llm.drivers.image_download import MAX_BYTES, download_image
+from unified_llm.drivers.public_addresses import is_public
 from unified_llm.pictures import converted
 
 PNG_JPEG = frozenset({"image/png", "image/jpeg"})
@@ -323,15 +324,31 @@ def test_the_public_internet_is_all_that_true_allows(web: tuple[Web, str]) -> No
         "127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.9", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
         "::1", "fe80::1%lo", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2", "ff02::1", "::",
+        "fec0::1", "::7f00:1", "::8.8.8.8", "::ffff:0:7f00:1", "64:ff9b:1::7f00:1", "64:ff9b::808:808", "5f00::1",
+        "fe80::5efe:a00:1", "2606:4700::5efe:a00:1", "2606:4700::200:5efe:a00:1", "3fff::1", "2001:db8::1", "100::1",
+        "192.0.0.8", "192.0.0.9", "192.88.99.1", "198.18.0.1", "198.19.255.255", "203.0.113.1", "192.0.2.1",
+        "198.51.100.1", "240.0.0.1", "255.255.255.255", "100.127.255.255", "172.31.255.255", "::ffff:192.0.0.8",
+        "2001:10::1", "2001:20::1", "2002:808:808::1",
     ],
 )  # fmt: skip
 def test_addresses_of_machines_and_networks_are_not_public(address: str) -> None:
-    assert not image_download._is_public(address)
+    assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "93.184.216.34",
+        "2606:4700:4700::1111",
+        "::ffff:1.1.1.1",
+        "2001:4860:4860::8888",
+        "172.32.0.1",
+        "100.128.0.1",
+    ],
+)
 def test_addresses_of_the_internet_are(address: str) -> None:
-    assert image_download._is_public(address)
+    assert is_public(address)
 
 
 def test_names_are_looked_up_once_and_every_address_must_be_public(monkeypatch: pytest.MonkeyPatch) -> None:

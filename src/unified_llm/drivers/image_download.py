@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from unified_llm.drivers.public_addresses import is_public
 from unified_llm.errors import InvalidMessageError
 
 __all__ = ["MAX_BYTES", "download_image"]
@@ -112,21 +113,6 @@ def _backend(private: bool) -> Any:
 def _address(host: str, port: int, private: bool) -> str:
     """An address of `host`. Raises `OSError` where one of its addresses is not of the public internet."""
     found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    if not private and not all(map(_is_public, found)):
+    if not private and not all(map(is_public, found)):
         raise PermissionError("the address belongs to this machine or its networks (download_images='any' allows them)")
     return found[0]
-
-
-def _is_public(text: str) -> bool:
-    import ipaddress
-
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if (
-            address in ipaddress.ip_network("64:ff9b::/96")
-            or address.sixtofour is not None
-            or address.teredo is not None
-        ):
-            return False  # they hold an address of IPv4, which may be any
-        address = address.ipv4_mapped or address
-    return address.is_global and not address.is_multicast
