@@ -179,6 +179,21 @@ async def test_closing_a_v3_stream_closes_the_request(claude_double: ClaudeDoubl
     assert await asyncio.to_thread(claude_double.wait_for_disconnect, 0.5)
 
 
+async def test_cancelling_who_reads_a_v3_stream_in_its_context_closes_the_request(claude_double: ClaudeDouble) -> None:
+    async def read() -> None:
+        async with await claude(claude_double).astream_events("Hi", version="v3") as stream:
+            async for _ in stream.text:
+                pass
+
+    slow(claude_double)
+    task = asyncio.create_task(read())
+    await asyncio.to_thread(claude_double.wait_for_request)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(claude_double.wait_for_disconnect, 0.5)
+
+
 # -- loops and threads ----------------------------------------------------------------------------------------------
 
 

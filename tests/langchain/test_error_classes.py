@@ -9,6 +9,7 @@ import pytest
 from langchain_core import exceptions as lc
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import LLMResult
+from pydantic import ValidationError
 
 from langchain_unified_llm import ChatUnifiedLLM
 from langchain_unified_llm import errors as ours
@@ -137,7 +138,9 @@ def test_a_missing_key_names_the_variable_and_is_an_authentication_error_that_is
 
 def test_an_unknown_provider_is_named_with_the_nearest_known_one() -> None:
     with pytest.raises(lc.ModelNotFoundError, match="claude"):
-        ChatUnifiedLLM(provider="cluade", model="m").invoke("Hi")
+        ChatUnifiedLLM(model="cluade:m").invoke("Hi")
+    with pytest.raises(ValidationError, match="did you mean 'claude'"):
+        ChatUnifiedLLM(provider="cluade", model="m")
 
 
 def test_a_server_that_is_not_there_is_a_connection_error() -> None:

@@ -295,7 +295,7 @@ def _google_media(block: Mapping[str, Any]) -> Part:
 
 
 def _extras(block: Mapping[str, Any]) -> dict[str, Any]:
-    """What a block says beside its data: in v0's ``metadata`` (which LangChain moves into v1's ``extras``), or itself."""
+    """What a block says beside its data: v0's ``metadata`` (which LangChain moves to v1's ``extras``), and the rest."""
     extras = block.get("extras")
     inner = extras.get("metadata") if isinstance(extras, Mapping) else None
     told = (inner, block.get("metadata"), extras, block)
