@@ -1,7 +1,7 @@
 """The parser of aiohttp, written in C, in the place of h11: for many answers in flight that are not plain.
 
-Only the parser is used. An aiohttp session costs as much per call as h11 does (benchmarks/README.md); and with the
-connections, pools and errors of `http_async` around it, nothing above notices which parser runs.
+Only the parser is used: with the connections, pools and errors of `http_async` around it, nothing above notices which
+parser runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An httpcore network on plain asyncio: one protocol object per connection, one packet per small request.
 
 httpcore's own asyncio network goes through anyio, whose cancel scopes and streams are a third of the cost of a small
-call (benchmarks/README.md).
+call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HTTP/1.1 connections without httpcore's per-call machinery: its sockets, and h11, the parser underneath it.
 
 httpcore's own connection objects take a trace, a lock and a context manager for each step of a call, and under asyncio
-three anyio locks that each go round the event loop: twice the cost of the parsing itself (benchmarks/README.md). A
+three anyio locks that each go round the event loop: twice the cost of the parsing itself. A
 connection here belongs to one call at a time, so it needs none of them. Behind a proxy httpcore's connections are used
 as they are; both look the same to the pools (`Connection`, `AsyncConnection`).
 """
