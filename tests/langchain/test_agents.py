@@ -136,7 +136,7 @@ def test_a_structured_answer_comes_with_either_strategy(strategy: Any) -> None:
 
 def test_an_agent_that_has_to_answer_by_a_tool_comes_to_an_end_offline() -> None:
     agent = create_agent(ChatUnifiedLLM(model="offline"), [weather], response_format=Report)
-    answer = agent.invoke({"messages": [("user", "Hello")]}, {"recursion_limit": 12})
+    answer = agent.invoke(QUESTION, {"recursion_limit": 12})
     assert isinstance(answer["structured_response"], Report)
 
 
