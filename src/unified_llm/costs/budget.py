@@ -164,13 +164,16 @@ class _Learned:
         return self.dearest.get((info.provider, info.model), 0.0) if cost is None else cost
 
 
-_LOCK = threading.Lock()  # of all budgets: a call may concern several
+# Of all budgets, as a call may concern several. The garbage collector may end a call (a stream that was dropped) while
+# its thread holds the lock, which must then let it in: within, nothing is called between reading a number and
+# writing it.
+_LOCK = threading.RLock()
 
 
 def _after_fork() -> None:
     """Another thread of the parent may have held the lock: nobody would release it here."""
     global _LOCK
-    _LOCK = threading.Lock()
+    _LOCK = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
@@ -17,6 +18,8 @@ logger = logging.getLogger("unified_llm")
 MOST_WAITING = 16_384
 """Calls that may wait to be counted (some 8 MB); then a thread counts them, as it may have to load the price list."""
 _Key = tuple[str, str | None, str | None]
+_Note: TypeAlias = tuple[_Key, Usage, "float | Callable[[], float | None] | None", bool, bool]
+"""A call to be counted: whose, its usage, its cost or how to look that up, whether it was cached, or partial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,17 @@ class Ledger:
     """Adds up what calls used. A hook (`unified_llm.flow.Hooks`): every client has one as `usage`.
 
     `on_usage` is called with each `UsageRecord`; it may be a coroutine function.
+
+    Calls are noted without a lock, as the garbage collector may end one (a stream that was dropped) at any moment, and
+    counted when somebody asks: nobody is waiting, and the first look at the price list takes a second.
     """
 
     def __init__(self, on_usage: Callable[[UsageRecord], Any] | None = None) -> None:
         self.on_usage = on_usage
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._totals: dict[_Key, Totals] = {}
-        self._waiting: list[tuple[_Key, Usage, float | Callable[[], float | None] | None]] = []
+        self._waiting: deque[_Note | UsageRecord] = deque()
+        self._settling = False
 
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> Any:
         """Count one call (the client calls this)."""
@@ -101,27 +108,35 @@ class Ledger:
 
     def on_partial(self, info: Any, response: ChatResponse) -> Any:
         """Count what arrived of a stream that did not end (the client calls this)."""
+        if self.on_usage is None:
+            self._note(info, response, partial=True)
+            return None
         return self._tell(replace(self.record_of(info, response), partial=True))
 
     def _tell(self, record: UsageRecord) -> Any:
         self.add(record)
         return None if self.on_usage is None else self.on_usage(record)
 
-    def _note(self, info: Any, response: ChatResponse | Embeddings) -> None:
-        """Count a call later: nobody is waiting, and the first look at the price list takes a second."""
+    def _note(self, info: Any, response: ChatResponse | Embeddings, *, partial: bool = False) -> None:
+        """Count a call later."""
         key = (response.provider or info.provider, info.model or response.model, info.label)
-        with self._lock:
-            self._waiting.append((key, response.usage, response.unlooked_cost))
-            full = len(self._waiting) == MOST_WAITING
-        if full:
+        self._waiting.append((key, response.usage, response.unlooked_cost, getattr(response, "cached", False), partial))
+        if len(self._waiting) % MOST_WAITING == 0 and not partial:
             threading.Thread(target=self._settle, name="unified_llm usage", daemon=True).start()
 
     def _settle(self) -> None:
-        """Count the calls that wait for it."""
+        """Count the calls that wait for it. Within itself (a price table that asks for totals) it does nothing."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
-        for (provider, model, label), usage, cost in waiting:
-            self.add(UsageRecord("", provider, model, label, usage, _looked_up(cost)))
+            if self._settling:
+                return
+            self._settling = True
+            try:
+                for _ in range(len(self._waiting)):
+                    record = _record(self._waiting.popleft())
+                    key = (record.provider, record.model, record.label)
+                    self._totals[key] = self._totals.get(key, Totals()).plus(record)
+            finally:
+                self._settling = False
 
     @staticmethod
     def record_of(info: Any, response: ChatResponse | Embeddings) -> UsageRecord:
@@ -147,9 +162,9 @@ class Ledger:
 
     def add(self, record: UsageRecord) -> None:
         """Count a record."""
-        key = (record.provider, record.model, record.label)
-        with self._lock:
-            self._totals[key] = self._totals.get(key, Totals()).plus(record)
+        self._waiting.append(record)
+        if len(self._waiting) >= MOST_WAITING:
+            self._settle()
 
     def total(self, *, provider: str | None = None, model: str | None = None, label: str | None = None) -> Totals:
         """Sums over the calls of a provider, a model, a label; over all of them without arguments."""
@@ -185,6 +200,14 @@ class Ledger:
         with self._lock:
             self._totals.clear()
             self._waiting.clear()
+
+
+def _record(note: _Note | UsageRecord) -> UsageRecord:
+    """What is counted of a call."""
+    if isinstance(note, UsageRecord):
+        return note
+    (provider, model, label), usage, cost, cached, partial = note
+    return UsageRecord("", provider, model, label, usage, _looked_up(cost), cached=cached, partial=partial)
 
 
 def _looked_up(cost: float | Callable[[], float | None] | None) -> float | None:

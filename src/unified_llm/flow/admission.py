@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Self
 
@@ -46,15 +47,17 @@ FREE: Final = Place()
 
 
 class _Meter:
-    """The limits of one provider, in use. One lock for all of them."""
+    """The limits of one provider, in use. One lock for all of them, for which nobody waits who gives something back:
+    see `Gate`."""
 
-    __slots__ = ("_lock", "gate", "requests", "tokens")
+    __slots__ = ("_given_back", "_lock", "gate", "requests", "tokens")
 
     def __init__(self, limits: Limits, reclaim: Callable[[], object]) -> None:
         self.gate = Gate(limits.concurrency, reclaim=reclaim) if limits.concurrency else None
         self.requests = TokenBucket(limits.requests_per_minute) if limits.requests_per_minute else None
         self.tokens = TokenBucket(limits.tokens_per_minute) if limits.tokens_per_minute else None
         self._lock = self.gate.lock if self.gate is not None else threading.Lock()
+        self._given_back: deque[tuple[int, int]] = deque()
 
     def begin(self, tokens: int, now: float) -> float | None:
         """Take the turn of a call of about so many tokens, and its place when the turn has come and one is free: then
@@ -65,27 +68,40 @@ class _Meter:
                 by_tokens = self.tokens.reserve(tokens, now)
                 if by_tokens > pause:  # noqa: PLR1730  # a comparison is cheaper than max()
                     pause = by_tokens
-            if pause == 0.0 and (self.gate is None or self.gate.try_enter_locked()):
-                return None
-        return pause
+            inside = pause == 0.0 and (self.gate is None or self.gate.try_enter_locked())
+        if self._given_back or (self.gate is not None and self.gate.left):
+            self._settle()
+        return None if inside else pause
 
     def end(self, tokens: int, *, inside: bool) -> None:
         """Leave, having taken so many tokens more than was thought (fewer, if negative)."""
-        gate = self.gate if inside else None
-        with self._lock:
-            if tokens and self.tokens is not None:
-                self.tokens.adjust(tokens)
-            if gate is None or gate.leave_locked():
-                return
-        gate.leave()
+        if tokens and self.tokens is not None:
+            self._given_back.append((0, -tokens))
+        if inside and self.gate is not None:
+            self.gate.left.append(None)
+        self._settle()
 
     def give_back(self, tokens: int) -> None:
         """Undo a reservation that was not used."""
-        with self._lock:
-            if self.requests is not None:
-                self.requests.adjust(-1)
-            if self.tokens is not None:
-                self.tokens.adjust(-tokens)
+        self._given_back.append((1, tokens))
+        self._settle()
+
+    def _settle(self) -> None:
+        """See to what was given back, unless somebody holds the lock, who does it then."""
+        gate, back = self.gate, self._given_back
+        while (back or (gate is not None and gate.left)) and self._lock.acquire(False):  # as in `Gate`
+            try:
+                while back:
+                    requests, tokens = back.popleft()
+                    if requests and self.requests is not None:
+                        self.requests.adjust(-requests)
+                    if self.tokens is not None:
+                        self.tokens.adjust(-tokens)
+                granted = gate.settle_locked() if gate is not None and gate.left else None
+            finally:
+                self._lock.release()
+            if granted and gate is not None:
+                gate.wake(granted)
 
 
 class Admission:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 __all__ = ["Gate"]
@@ -25,12 +25,16 @@ class Gate:
     """Lets `limit` callers in at a time. One gate may be waited on from threads and from several event loops.
 
     `reclaim` is called now and then while somebody waits: it calls `leave` for those who cannot any more.
+
+    `leave` never waits: the garbage collector may end a call in the middle of any of these methods, also while they
+    hold `lock`. Who leaves says so in `left`; who has the lock, now or next, sees to it.
     """
 
     def __init__(self, limit: int, *, reclaim: Callable[[], object] = lambda: None) -> None:
         self.limit = limit
         self._inside = 0
         self._queue: deque[_Ticket] = deque()
+        self.left: deque[None] = deque()
         self._reclaim = reclaim
         self.lock = threading.Lock()
 
@@ -42,7 +46,10 @@ class Gate:
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody is waiting for it."""
         with self.lock:
-            return self.try_enter_locked()
+            inside = self.try_enter_locked()
+        if self.left:
+            self.settle()
+        return inside
 
     def try_enter_locked(self) -> bool:
         """`try_enter` for who holds `lock`."""
@@ -53,13 +60,14 @@ class Gate:
 
     def enter(self, seconds: float | None = None) -> bool:
         """Wait for a place, at most `seconds`; False when none came free."""
-        event = threading.Event()
-        ticket = self._enter_or_queue(event.set)
+        turn = threading.Lock()  # an `Event` has a lock of its own, which `leave` might have to wait for
+        turn.acquire()
+        ticket = self._enter_or_queue(turn.release)
         if ticket is None:
             return True
         until = None if seconds is None else time.monotonic() + seconds
         try:
-            while not event.wait(_next(until)):
+            while not turn.acquire(timeout=_next(until)):
                 if until is not None and time.monotonic() >= until:
                     return not self._give_up(ticket)
                 self._reclaim()
@@ -93,41 +101,58 @@ class Gate:
         return True
 
     def leave(self) -> None:
-        """Give the place to the next in the queue."""
-        while True:
-            with self.lock:
-                if self.leave_locked():
-                    return
-                ticket = self._queue.popleft()
-                ticket.granted = True
+        """Give the place to the next in the queue. Never waits."""
+        self.left.append(None)
+        self.settle()
+
+    def settle(self) -> None:
+        """See to those who left, unless somebody holds `lock`, who does it then."""
+        while self.left and self.lock.acquire(False):  # by position, it is half as dear
+            try:
+                granted = self.settle_locked()
+            finally:
+                self.lock.release()
+            if granted:
+                self.wake(granted)
+
+    def settle_locked(self) -> list[_Ticket]:
+        """`settle` for who holds `lock`: those who are in now, to be woken without it."""
+        granted: list[_Ticket] = []
+        while self.left:
+            self.left.popleft()
+            if self._queue:
+                granted.append(self._queue.popleft())
+                granted[-1].granted = True
+            else:
+                self._inside -= 1
+        return granted
+
+    def wake(self, granted: Iterable[_Ticket]) -> None:
+        """Tell those who wait that they are in."""
+        for ticket in granted:
             try:
                 ticket.wake()
             except RuntimeError:  # its event loop was closed while it waited: the next one
-                continue
-            return
-
-    def leave_locked(self) -> bool:
-        """`leave` for who holds `lock`. False when somebody waits: then call `leave` without it."""
-        if self._queue:
-            return False
-        self._inside -= 1
-        return True
+                self.leave()
 
     def _enter_or_queue(self, wake: Callable[[], object]) -> _Ticket | None:
+        ticket = _Ticket(wake)
         with self.lock:
-            if self.try_enter_locked():
-                return None
-            ticket = _Ticket(wake)
-            self._queue.append(ticket)
-            return ticket
+            inside = self.try_enter_locked()
+            if not inside:
+                self._queue.append(ticket)
+        if self.left:
+            self.settle()
+        return None if inside else ticket
 
     def _give_up(self, ticket: _Ticket) -> bool:
         """Leave the queue; False when the place had just been granted (the caller then has it)."""
         with self.lock:
-            if ticket.granted:
-                return False
-            self._queue.remove(ticket)
-            return True
+            if not ticket.granted:
+                self._queue.remove(ticket)
+        if self.left:
+            self.settle()
+        return not ticket.granted
 
 
 def _next(until: float | None) -> float:

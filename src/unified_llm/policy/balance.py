@@ -148,7 +148,7 @@ class Balancer:
         self._loads = {m.target.key: Load() for pool in pools.values() for m in pool}
         self._times = strategy == "latency"
         self._watches = self._times or strategy == "least_busy"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a call within `_note`
 
     def targets(self, name: str) -> tuple[Target, ...]:
         """The targets of a call to `name`, the one to ask first first."""
