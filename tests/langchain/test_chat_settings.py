@@ -307,6 +307,18 @@ def test_headers_are_sent_nevertheless() -> None:
     assert double.requests[-1].headers["x-token"] == HEADER
 
 
+def test_no_key_goes_to_another_provider_that_a_call_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OpenAIDouble("lmstudio") as other:
+        monkeypatch.setenv("LMSTUDIO_BASE_URL", other.url)
+        guarded().invoke("Hi", model="lmstudio:double-1", extra_headers={"X-Own": "mine"})
+    sent = f"{other.requests[-1].headers} {other.requests[-1].body}"
+    assert not [secret for secret in (KEY, HEADER, OPTION, FIELD) if secret in sent]
+    assert other.requests[-1].headers["x-own"] == "mine"
+    assert "extra_headers of the model was given for openai-compatible and is not sent to lmstudio" in caplog.text
+
+
 @pytest.mark.parametrize("bound", [False, True])
 def test_headers_of_a_call_may_be_secrets_and_are_sent_whole(bound: bool) -> None:
     headers = {"X-Token": SecretStr(HEADER), "X-Plain": "plain"}

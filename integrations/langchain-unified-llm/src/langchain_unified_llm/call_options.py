@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from langchain_unified_llm.chat_settings import ChatSettings
 
 __all__ = ["call_options"]
+
+_log = logging.getLogger("unified_llm")
 
 _NOT_HASHABLE = ("provider_options", "extra_body", "fallbacks", "extra_headers")
 _HASHABLE = tuple(name for name in FIELD_OPTIONS if name not in _NOT_HASHABLE)
@@ -71,10 +74,25 @@ def call_options(
         options["fallbacks"] = tuple(model.fallbacks)
     if model.extra_headers:
         options["extra_headers"] = model.extra_headers
+    if asked is not fields["model"]:
+        _keep_keys_home(model, asked, options)
     if arguments:
         options |= _of_arguments(arguments)
     options |= {name: shown(options[name]) for name in PASSED_ON if name in options}
     return ModelConfig(reference, **options), tools or None
+
+
+def _keep_keys_home(model: ChatSettings, asked: str | None, options: dict[str, Any]) -> None:
+    """Take out of `options` what holds keys, when the call names another provider than the one they were given for."""
+    own, other = model.provider_name(), model.provider_name(asked)
+    if own is None or own == other:
+        return
+    for name in ("extra_headers", "extra_body"):
+        if name in options and shown(options[name]) != options[name]:
+            del options[name]
+            _log.warning(
+                "%s of the model was given for %s and is not sent to %s: give it to the call", name, own, other
+            )
 
 
 @lru_cache(maxsize=256, typed=True)  # typed: thinking=True is not a budget of one token

@@ -90,7 +90,7 @@ class ChatSettings(ConnectedModel, BaseChatModel):
     extra_headers: dict[str, SecretStr | str] | None = Field(
         default=None, exclude=True, repr=False, validation_alias=AliasChoices("extra_headers", "default_headers")
     )
-    """Added to every HTTP request; the values are kept as `SecretStr`."""
+    """Added to HTTP requests, but not to those for another provider that a call names; kept as `SecretStr`."""
 
     extra_body: dict[str, Any] | None = None
     """Added to the body of every request, as it is. Texts that are keys, by name or look, are kept as `SecretStr`."""
