@@ -9,8 +9,9 @@ import pytest
 
 from testkit.mcp_clients import ERAS, MCPError, in_memory
 from testkit.probe_provider import ProbeProvider
+from testkit.wire_server import HANG, WireServer, sse
 from unified_llm import Adjustment, ChatRequest, ChatResponse, UnifiedLLM
-from unified_llm.errors import MissingCredentialError, RateLimitError
+from unified_llm.errors import MissingCredentialError, RateLimitError, ServerError
 from unified_llm_mcp import ModelServer, Settings, answer_data, build_server
 
 pytestmark = pytest.mark.parametrize("era", ERAS)
@@ -297,3 +298,36 @@ async def test_the_stand_in_makes_no_examples_without_end(era: str, schema: dict
         result = await client.call("chat", prompt="x", response_schema=schema)
     assert result.error["category"] == "invalid_arguments"
     assert "stand-in" in result.text
+
+
+async def test_the_models_that_failed_before_the_one_that_answered_are_named(era: str) -> None:
+    class Broken(ProbeProvider):
+        name = "broken"
+
+    broken = Broken()
+    broken.error = ServerError("down", hint="x")
+    broken.pieces = ()
+    client_of_two = UnifiedLLM(provider=broken, model="broken:one", fallbacks=["offline:"], max_retries=0)
+    async with in_memory(build_server(client_of_two), era) as client:
+        result = await client.call("chat", prompt="x", model="broken:one")
+    assert result.structured["provider"] == "offline"
+    assert result.structured["fallback_from"] == ["broken:one"]
+
+
+async def test_a_running_chat_names_provider_and_model_apart_as_a_complete_one_does(era: str) -> None:
+    with WireServer(sse([HANG])) as backend:
+        client_of_one = UnifiedLLM(provider="openai-compatible", base_url=f"{backend.url}/v1")
+        async with in_memory(build_server(client_of_one, Settings(max_wait=0.05)), era) as client:
+            result = await client.call("chat", prompt="x", model="openai-compatible:org/talker")
+        await client_of_one.aclose()
+    assert (result.structured["provider"], result.structured["model"]) == ("openai-compatible", "org/talker")
+
+
+async def test_lists_given_as_json_text_may_hold_half_a_character(era: str) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider), era) as client:
+        path = await client.call("chat", prompt="x", attachments=r'["/a\ud83d"]')
+        turns = await client.call("chat", prompt="x", messages=r'[{"role": "user", "content": "a\ud83d"}]')
+    assert path.error["category"] == "attachment"
+    assert turns.text == "Hello, world"
+    assert provider.requests[0].messages[0].text == "a\ufffd"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unified_llm_mcp import main
-from unified_llm_mcp.check import check
+from unified_llm_mcp.check import _said_chat, check
 
 
 async def test_every_tool_is_called_once_and_says_what_it_found() -> None:
@@ -26,6 +26,11 @@ async def test_a_step_that_fails_says_why_and_the_others_go_on() -> None:
     assert not outcomes["chat"].ok
     assert "OPENAI_API_KEY" in outcomes["chat"].said
     assert outcomes["get_response"].ok
+
+
+async def test_a_chat_that_only_became_a_handle_is_no_success() -> None:
+    with pytest.raises(RuntimeError, match="not answered in time"):
+        _said_chat({"status": "running", "text": ""})
 
 
 async def test_a_server_that_does_not_start_is_said() -> None:

@@ -127,3 +127,21 @@ async def test_the_oldest_conversation_goes_when_memory_is_short_and_not_before(
             ids.append(result.structured["conversation_id"])
         kept = [key for key, _ in server.state.conversations.items("local")]
     assert kept == ids[-7:]
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+async def test_a_conversation_whose_first_turn_fails_is_not_kept(era: str, how: str) -> None:
+    provider = ProbeProvider()
+    server = serve(provider, max_wait=0.05)
+    async with in_memory(server, era) as client:
+        if how == "failed":
+            provider.error = ServerError("down", hint="x")
+            assert (await client.call("chat", prompt="x", conversation_id="new")).is_error
+        else:
+            provider.gate = asyncio.Event()
+            running = await client.call("chat", prompt="x", conversation_id="new")
+            assert "conversation_id" in running.structured
+            stopped = await client.call("get_response", response_id=running.structured["response_id"], cancel=True)
+            assert stopped.structured["status"] == "cancelled"
+            assert "conversation_id" not in stopped.structured
+        assert list(server.state.conversations.items("local")) == []

@@ -116,9 +116,10 @@ async def test_pages_follow_each_other_until_the_end(era: str) -> None:
     assert cursor == ""
 
 
-async def test_a_cursor_of_somebody_elses_making_is_refused(era: str) -> None:
+@pytest.mark.parametrize("cursor", ["next", "1" * 5000])
+async def test_a_cursor_of_somebody_elses_making_is_refused(era: str, cursor: str) -> None:
     async with in_memory(serve(), era) as client:
-        result = await client.call("list_models", provider="probe", cursor="next")
+        result = await client.call("list_models", provider="probe", cursor=cursor)
     assert result.error["category"] == "invalid_arguments"
 
 

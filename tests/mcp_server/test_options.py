@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from unified_llm_mcp import main
+from unified_llm_mcp.cli import _http_settings, _parser, _settings
 
 OAUTH = [
     *("--oauth-issuer", "https://id.example.org"),
@@ -66,3 +69,28 @@ def test_a_name_that_some_client_refuses_is_not_installed(
     assert main(["install", "--client", "cursor", "--config", str(config), "--name", name]) == 2
     assert "no name that every client takes" in capsys.readouterr().err
     assert not config.exists()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_closed_standard_streams_are_said(closed: str) -> None:
+    command = ["sh", "-c", f'exec "$0" -m unified_llm_mcp {closed}', sys.executable]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert "is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_lifetimes_and_sizes_are_options() -> None:
+    parser = _parser()
+    given = parser.parse_args(
+        [
+            *("--heartbeat", "2", "--conversation-ttl", "60", "--result-ttl", "30", "--max-attachment-bytes", "1000"),
+            *("--http", "--max-body-bytes", "2000"),
+        ]
+    )
+    settings = _settings(given)
+    assert (settings.heartbeat, settings.conversation_ttl, settings.result_ttl) == (2, 60, 30)
+    assert settings.max_attachment_bytes == 1000
+    assert _http_settings(given).max_body_bytes == 2000

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from unified_llm_mcp.failures import ToolCallError
+from unified_llm_mcp.sendable import well_formed_inside
 
 __all__ = [
     "Arguments",
@@ -34,7 +35,8 @@ def _decoded(value: Any) -> Any:
         decoded = json.loads(value)
     except (ValueError, RecursionError):  # thousands of brackets inside each other are no list of ours either
         return value
-    return decoded if isinstance(decoded, (list, dict)) else value
+    # JSON inside a text may hold halves of characters, which no message may.
+    return well_formed_inside(decoded) if isinstance(decoded, (list, dict)) else value
 
 
 _JSON = BeforeValidator(_decoded)

@@ -74,6 +74,14 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
     conversation_id, conversation = _conversation(state, arguments, subject)
 
     async def produce(run: Run[Answer]) -> Answer:
+        try:
+            return await answer(run)
+        except BaseException:
+            if arguments.conversation_id == "new" and conversation_id is not None:
+                state.conversations.remove(subject, conversation_id)  # a failure does not tell its id
+            raise
+
+    async def answer(run: Run[Answer]) -> Answer:
         state.usage.watch(subject)
         learning = state.spending.learning(options.get("model") or "")
         async with state.limits.slot(subject, conversation.turn), learning:
@@ -171,11 +179,14 @@ def chat_result(state: ServerState, started: ChatRun) -> dict[str, Any]:
         return _complete(state, started, run.result())
     text = fitting(run.text, state.settings.max_output_chars)
     truncated = len(text) < len(run.text) and started.response_id is not None
+    provider, model = split_model_ref(started.model)
+    forgotten = run.done and state.conversations.get(started.subject, started.conversation_id or "") is None
     structured = compact(
         status="cancelled" if run.done else "running",
         text=text,
-        model=started.model or None,
-        conversation_id=started.conversation_id,
+        model=model or None,
+        provider=provider,
+        conversation_id=None if forgotten else started.conversation_id,
         response_id=started.response_id,
         truncated=truncated or None,
     )
@@ -228,10 +239,18 @@ def _complete(state: ServerState, started: ChatRun, answer: Answer) -> dict[str,
         conversation_id=started.conversation_id,
         response_id=started.response_id,
         truncated=truncated or None,
+        fallback_from=_fallback_from(response) or None,
         adjustments=adjustments or None,
     )
     shown = text or f"[The model returned no text; finish reason: {response.finish_reason}.]"
     return tool_result(shown, structured, *([_whole(started)] if truncated else []))
+
+
+def _fallback_from(response: ChatResponse) -> list[str]:
+    """The models that were asked before the one that answered, each once."""
+    answered = f"{response.provider}:{response.model}"
+    asked = [f"{one.provider}:{one.model}" if one.model else one.provider for one in response.attempts]
+    return [ref for ref in dict.fromkeys(asked) if ref not in (answered, response.provider)]
 
 
 def usage_of(response: ChatResponse) -> dict[str, Any]:

@@ -115,6 +115,8 @@ def _said_models(found: dict[str, Any]) -> str:
 
 
 def _said_chat(found: dict[str, Any]) -> str:
+    if found["status"] != "complete":
+        raise RuntimeError(f"the model has not answered in time: the chat is {found['status']}")
     return f"{found.get('provider')}:{found.get('model')} said {found['text'][:60]!r}"
 
 

@@ -22,11 +22,11 @@ __all__ = ["check_server_arguments", "main"]
 TOKEN_VARIABLE = "UNIFIED_LLM_MCP_TOKEN"  # noqa: S105  # its name, not its value
 _SETTINGS = (
     "model", "embed_model", "max_wait", "max_tokens", "max_output_chars", "max_spend_usd", "calls_per_minute",
-    "max_concurrency", "timeout",
+    "max_concurrency", "timeout", "heartbeat", "conversation_ttl", "result_ttl", "max_attachment_bytes",
 )  # fmt: skip
 _HTTP_OPTIONS = (
     "host", "port", "path", "token_file", "allowed_host", "allowed_origin", "oauth_issuer", "oauth_jwks",
-    "oauth_resource", "oauth_scope",
+    "oauth_resource", "oauth_scope", "max_body_bytes",
 )  # fmt: skip
 
 
@@ -100,6 +100,14 @@ def _add_limit_options(group: Any) -> None:
     )
     group.add_argument("--calls-per-minute", type=int, metavar="N", help="tool calls of one caller (600)")
     group.add_argument("--max-concurrency", type=int, metavar="N", help="calls to models at the same time (64)")
+    group.add_argument("--heartbeat", type=float, metavar="S", help="seconds of silence until an empty progress (5)")
+    group.add_argument(
+        "--conversation-ttl", type=float, metavar="S", help="seconds a conversation lives unused (86400)"
+    )
+    group.add_argument("--result-ttl", type=float, metavar="S", help="seconds a kept answer lives unused (3600)")
+    group.add_argument(
+        "--max-attachment-bytes", type=int, metavar="N", help="size of the attachments of a call (20971520)"
+    )
     group.add_argument("--timeout", type=float, metavar="S", help="seconds without progress before a call fails")
 
 
@@ -113,6 +121,9 @@ def _add_http_options(group: Any) -> None:
         type=Path,
         metavar="FILE",
         help=f"bearer tokens, TOKEN or NAME TOKEN on each line; one token may also be in {TOKEN_VARIABLE}",
+    )
+    group.add_argument(
+        "--max-body-bytes", type=int, default=4 * 1024 * 1024, metavar="N", help="size of a request (4194304)"
     )
     group.add_argument("--allowed-host", action="append", default=[], metavar="HOST", help="value of the Host header")
     group.add_argument("--allowed-origin", action="append", default=[], metavar="URL", help="value of Origin")
@@ -175,6 +186,7 @@ def _http_settings(arguments: argparse.Namespace) -> HttpSettings:
         oauth=bool(arguments.oauth_issuer),
         allowed_hosts=tuple(arguments.allowed_host),
         allowed_origins=tuple(arguments.allowed_origin),
+        max_body_bytes=arguments.max_body_bytes,
     )
 
 

@@ -56,6 +56,7 @@ CHAT_OUTPUT = _object(
     conversation_id=_TEXT,
     response_id=_TEXT,
     truncated={"type": "boolean"},
+    fallback_from={"type": "array", "items": _TEXT},
     adjustments={"type": "array", "items": _TEXT},
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-__all__ = ["HIGH_SURROGATES", "sendable_result", "well_formed"]
+__all__ = ["HIGH_SURROGATES", "sendable_result", "well_formed", "well_formed_inside"]
 
 logger = logging.getLogger("unified_llm_mcp")
 
@@ -29,7 +29,7 @@ def well_formed(text: str) -> str:
 
 def sendable_result(result: dict[str, Any]) -> dict[str, Any]:
     """A tool result of valid Unicode. A chat says in ``adjustments`` that something was changed; so does the log."""
-    sendable: dict[str, Any] = _well_formed_inside(result)
+    sendable: dict[str, Any] = well_formed_inside(result)
     if sendable == result:
         return result
     logger.warning("a result held halves of characters (UTF-16 surrogates); they were joined, or replaced by U+FFFD")
@@ -39,11 +39,12 @@ def sendable_result(result: dict[str, Any]) -> dict[str, Any]:
     return sendable
 
 
-def _well_formed_inside(value: Any) -> Any:
+def well_formed_inside(value: Any) -> Any:
+    """A copy of a JSON value in which every text is `well_formed`."""
     if isinstance(value, str):
         return well_formed(value)
     if isinstance(value, dict):
-        return {well_formed(key): _well_formed_inside(inner) for key, inner in value.items()}
+        return {well_formed(key): well_formed_inside(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_well_formed_inside(inner) for inner in value]
+        return [well_formed_inside(inner) for inner in value]
     return value
