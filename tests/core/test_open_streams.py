@@ -6,12 +6,14 @@ import asyncio
 import gc
 import threading
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from testkit.wire_server import HANG, WireServer, sse
-from unified_llm import AsyncChatStream, Budget, CallInfo, Limits, UnifiedLLM
+from unified_llm import AsyncChatStream, Budget, CallInfo, ChatRequest, ChatResponse, Limits, LLMProvider, UnifiedLLM
+from unified_llm.stream import StreamEvent, TextDelta
 from unified_llm.testing import FakeLLM, Reply
 
 DELTA = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "some words"}, "finish_reason": None}]}
@@ -118,3 +120,47 @@ async def test_streams_that_end_are_forgotten() -> None:
     async with llm.stream_async("x") as stream:
         await anext(stream)
     assert not any(llm._flow.open_streams._by_loop.values())
+
+
+class Silent(LLMProvider):
+    """Says something, and then nothing more."""
+
+    name = "silent"
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        raise NotImplementedError
+
+    async def stream_async(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        yield TextDelta(text="some words")
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        await self.waiting[-1]
+
+
+def test_a_stream_that_a_task_waits_for_on_a_closed_loop_gives_back_all_that_it_held_once() -> None:
+    heard, budget, silent = Heard(), Budget(tokens=10_000), Silent()
+    limits = {"silent": Limits(concurrency=1, tokens_per_minute=1e6)}
+    llm = UnifiedLLM(silent, model="m", hooks=[budget, heard], limits=limits, deadline=20)
+    loop = asyncio.new_event_loop()
+
+    async def read() -> None:
+        async for _ in llm.stream_async("x" * 400):
+            pass
+
+    task: Any = loop.create_task(read())
+    task._log_destroy_pending = False
+    while not silent.waiting:
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    llm._flow.open_streams.reclaim()
+    gate = llm._flow.admission._meters["silent"].gate
+    assert gate is not None
+    for _ in range(2):
+        assert (gate.inside, budget._in_flight, budget._coming_tokens) == (0, 0, 0)
+        assert heard == ["partial", "GeneratorExit", "end"]
+        assert llm.usage.total().partial_calls == 1
+        task = None  # which closes its coroutine, and the stream with it
+        silent.waiting.clear()
+        gc.collect()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from unified_llm.chat_stream import AsyncChatStream, ChatStream
 from unified_llm.client.base import Messages, Tools, retarget, retry_of
 from unified_llm.client.kept import KeptAnswers
+from unified_llm.flow import CallInfo
+from unified_llm.flow.admission import Place
 from unified_llm.flow.open_streams import OpenStream
 from unified_llm.policy import Send
+from unified_llm.providers.base import LLMProvider
 from unified_llm.requests import ModelConfig
 from unified_llm.stream import StreamEnd, StreamEvent
 
@@ -97,6 +100,8 @@ class StreamCalls(KeptAnswers):
         targets = await self._targets_async(settings, expires)
         info = self._info("stream", targets[0], settings, request, expires)
 
+        asked: list[_Asked] = []  # the request that was sent last
+
         async def ask(step: Send) -> AsyncGenerator[StreamEvent, None]:
             first = step.target is targets[0]
             if not first and (known := await self._kept_events_async(step.target, request, expires)) is not None:
@@ -106,6 +111,7 @@ class StreamCalls(KeptAnswers):
             provider, model = await self._resolve_async(step.target, step.expires)
             said: list[StreamEvent] = []
             with self._flow.admission.admitted(step, info) as place:
+                asked[:] = [_Asked(provider, place, said)]
                 if place.waiting:
                     await place.wait_async()
                 try:
@@ -119,7 +125,7 @@ class StreamCalls(KeptAnswers):
                     await self._cut_async(info, provider, place, said, exc)
                     raise
 
-        opened.began()
+        opened.began(lambda: self._lost(info, asked))
         try:
             await self._flow.hooks.call_async("before_call", info)
             if (kept := await self._kept_events_async(targets[0], request, expires)) is not None:
@@ -137,6 +143,25 @@ class StreamCalls(KeptAnswers):
             opened.ended()
             if self._flow.hooks.ends(info):
                 await self._flow.hooks.call_async("on_end", info)
+
+    def _lost(self, info: CallInfo, asked: Sequence[_Asked]) -> None:
+        """End a stream for whose next event a task waits on an event loop that was closed: nothing of it runs again."""
+        reason = GeneratorExit()
+        for provider, place, said in asked:
+            if not place.waiting:
+                self._cut(info, provider, place, said, reason)
+            place.__exit__(GeneratorExit, reason, None)
+        self._flow.hooks.call("on_error", info, reason)
+        self._flow.hooks.call("on_end", info)
+        info.over = True
+
+
+class _Asked(NamedTuple):
+    """A request of a stream: whom it was sent to, its place in the limits, and what came of it."""
+
+    provider: LLMProvider
+    place: Place
+    said: list[StreamEvent]
 
 
 @asynccontextmanager

@@ -137,11 +137,11 @@ class Admission:
 class _Pass(Place):
     """One call's turn and place. A class, as generators cost more than the limits."""
 
-    __slots__ = ("_admission", "_estimate", "_inside", "_meter", "_pause", "_step", "_used", "waiting")
+    __slots__ = ("_admission", "_estimate", "_inside", "_meter", "_over", "_pause", "_step", "_used", "waiting")
 
     def __init__(self, admission: Admission, meter: _Meter, step: Send, estimate: int) -> None:
         self._admission, self._meter, self._step, self._estimate = admission, meter, step, estimate
-        self._inside = self.waiting = False
+        self._inside = self.waiting = self._over = False
         self._used: int | None = None
 
     def used(self, usage: Usage) -> None:
@@ -180,6 +180,9 @@ class _Pass(Place):
         self._inside, self.waiting = True, False
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
+        if self._over:  # a stream whose event loop was closed: it ends once more when it is dropped
+            return
+        self._over = True
         if self.waiting:  # nothing was sent
             self._meter.give_back(self._estimate)
             return

@@ -38,6 +38,7 @@ class CallInfo:
         state: a place for hooks to keep things between calls to them (spans, times).
         prices: the client's price table, or None.
         expires: when the deadline of the call is, by the client's clock (`time.monotonic`), or None.
+        over: whether hooks were told all there is: what the call still does is done for nobody.
     """
 
     operation: Literal["chat", "stream", "embed"]
@@ -50,6 +51,7 @@ class CallInfo:
     request: ChatRequest | EmbedRequest | None = field(default=None, repr=False)
     prices: PriceTable | None = field(default=None, repr=False)
     expires: float | None = field(default=None, repr=False)
+    over: bool = field(default=False, repr=False)
     _prompt: int | None = field(default=None, repr=False)
 
     def prompt_tokens(self) -> int:
@@ -133,6 +135,8 @@ class HookList:
 
     def call(self, name: str, info: CallInfo, *args: Any) -> None:
         """Call a hook method of everybody from sync code; coroutines are run to their end."""
+        if info.over:
+            return
         for method in self._methods[name]:
             try:
                 result = method(info, *args)
@@ -143,6 +147,8 @@ class HookList:
 
     async def call_async(self, name: str, info: CallInfo, *args: Any) -> None:
         """`call` from async code."""
+        if info.over:
+            return
         for method in self._methods[name]:
             try:
                 result = method(info, *args)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, cast
 
 __all__ = ["OpenStream", "OpenStreams"]
 
@@ -23,12 +23,13 @@ MOST_STEPS = 100
 class OpenStream:
     """One stream of a client: its events, as long as it is open, and the loop on which they are read."""
 
-    __slots__ = ("__weakref__", "_events", "_streams", "_wrapper", "loop")
+    __slots__ = ("__weakref__", "_events", "_lost", "_streams", "_wrapper", "loop")
 
     def __init__(self, streams: OpenStreams) -> None:
         self._streams = streams
         self._events: AsyncGenerator[Any, None] | None = None
         self._wrapper: weakref.ref[object] | None = None
+        self._lost: Callable[[], object] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def watch(self, wrapper: object, events: AsyncGenerator[Any, None]) -> None:
@@ -36,15 +37,16 @@ class OpenStream:
         self._events = events
         self._wrapper = weakref.ref(wrapper, self._dropped)
 
-    def began(self) -> None:
-        """Its first event is asked for."""
+    def began(self, lost: Callable[[], object]) -> None:
+        """Its first event is asked for. `lost` gives back what it holds, for when it can do so no more."""
+        self._lost = lost
         self.loop = asyncio.get_running_loop()
         self._streams.add(self)
 
     def ended(self) -> None:
         """Its generator came to its end."""
         self._streams.discard(self)
-        self._events = None
+        self._events = self._lost = None
 
     def _dropped(self, _: object) -> None:
         self._streams.discard(self)
@@ -55,7 +57,12 @@ class OpenStream:
     def unwind(self) -> None:
         """Run the `finally` clauses of the events without a loop: whatever waits there is told that it is closed."""
         events, self._events = self._events, None
+        lost, self._lost = self._lost, None
         if events is None:
+            return
+        if cast(Any, events).ag_running:  # a task of that loop waits for the next event, for ever
+            if lost is not None:
+                lost()
             return
         closing = events.aclose()
         try:
