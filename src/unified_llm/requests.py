@@ -155,8 +155,8 @@ class ModelConfig:
         copy.__dict__["unknown"] = {}
         return copy
 
-    def with_limits(self, timeout: float, deadline: float) -> ModelConfig:
-        """A copy with other limits of time, in seconds."""
+    def with_limits(self, timeout: float | None, deadline: float) -> ModelConfig:
+        """A copy with other limits of time, in seconds; without a timeout the provider's holds."""
         copy = object.__new__(ModelConfig)
         copy.__dict__.update(self.__dict__)
         copy.__dict__["timeout"] = timeout

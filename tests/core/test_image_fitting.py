@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image as Pillow
 
@@ -303,7 +304,7 @@ def test_every_server_that_fetches_none_can_be_helped(web: tuple[Web, str], name
     profile = provider.context.profile
     assert asked.unfit(request, profile) is (not profile.image_urls)
     if not profile.image_urls:
-        fitted, notes = asked.fitted(request, profile)
+        fitted, notes = asked.fitted(request, profile, asked.fetch(request, profile))
         assert fitted.messages[0].parts[1].data is not None
         assert notes
 
@@ -387,9 +388,10 @@ def test_other_schemes_and_keys_in_urls_are_refused(url: str) -> None:
 
 
 def test_https_does_not_lead_to_http() -> None:
-    with pytest.raises(InvalidMessageError, match="less safe"):
-        image_download._next("https://a.example/x", "http://a.example/y", "x")
-    assert image_download._next("https://a.example/x", "/y", "x") == "https://a.example/y"
+    start = httpx.URL("https://a.example/x")
+    with pytest.raises(image_download._Refusal, match="less safe"):
+        image_download._next(start, "http://a.example/y")
+    assert image_download._next(start, "/y") == "https://a.example/y"
 
 
 def test_a_body_without_an_end_is_left_at_the_limit() -> None:

@@ -12,14 +12,16 @@ from unified_llm.codecs.base import ChatCodec, CodecContext, EmbedCodec, ModelsC
 from unified_llm.codecs.errors import SHAPE_ERRORS, request_id_of, unexpected_shape
 from unified_llm.drivers.base import Driver
 from unified_llm.errors import (
+    APITimeoutError,
     ResponseError,
     StreamInterruptedError,
     UnifiedLLMError,
     UnsupportedOptionError,
 )
 from unified_llm.marks import CLAUDE, are_plain, unsent_marks
+from unified_llm.profiles import Profile
 from unified_llm.providers.abstract import LLMProvider
-from unified_llm.providers.caching import CachedCall, key_of
+from unified_llm.providers.caching import CachedCall, CacheMiss, KeptOnly, key_of
 from unified_llm.providers.images import ImageFitter
 from unified_llm.providers.stream_run import StreamRun, last_events
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
@@ -79,9 +81,7 @@ class WireProvider(LLMProvider):
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
         plain = are_plain(request.messages)
-        notes: tuple[Adjustment, ...] = ()
-        if not plain and self._unfit(request):
-            request, notes = await asyncio.to_thread(self._fitted, request)
+        request, notes = (request, ()) if plain else await self._fitted_async(request)
         call = self._encoded(request, notes, plain=plain)
         started = time.perf_counter()
         try:
@@ -99,7 +99,28 @@ class WireProvider(LLMProvider):
         """`request` with images as the server takes them, and what was done to them."""
         if not self._unfit(request):
             return request, ()
-        return self.images.fitted(request, self.context.profile.for_model(request.model))
+        started, profile = time.monotonic(), self._profile_of_images(request)
+        fetched = self.images.fetch(request, profile)
+        fitted, notes = self.images.fitted(request, profile, fetched)
+        return _shorter(fitted, started), notes
+
+    async def _fitted_async(self, request: ChatRequest) -> tuple[ChatRequest, tuple[Adjustment, ...]]:
+        """`_fitted`, without blocking the event loop: only the work of Pillow is done in a thread."""
+        if not self._unfit(request):
+            return request, ()
+        started, profile = time.monotonic(), self._profile_of_images(request)
+        fetched = await self.images.fetch_async(request, profile)
+        fitted, notes = await asyncio.to_thread(self.images.fitted, request, profile, fetched)
+        return _shorter(fitted, started), notes
+
+    def _profile_of_images(self, request: ChatRequest) -> Profile:
+        """What the server takes. Raises `CacheMiss` for a look into the cache that would have to download images:
+        the call that follows it downloads them, and looks into the cache as well.
+        """
+        profile = self.context.profile.for_model(request.model)
+        if isinstance(request.cache, KeptOnly) and self.images.to_fetch(request, profile):
+            raise CacheMiss
+        return profile
 
     def _encoded(self, request: ChatRequest, notes: tuple[Adjustment, ...] = (), *, plain: bool = False) -> WireCall:
         codec, config = self.codec_for(request), request.config
@@ -197,9 +218,7 @@ class WireProvider(LLMProvider):
 
     async def stream_async(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         plain = are_plain(request.messages)
-        notes: tuple[Adjustment, ...] = ()
-        if not plain and self._unfit(request):
-            request, notes = await asyncio.to_thread(self._fitted, request)
+        request, notes = (request, ()) if plain else await self._fitted_async(request)
         call = self._encoded(request, notes, plain=plain)
         run = StreamRun(self, request, call)
         driver = self._carrier(request, call)
@@ -318,3 +337,22 @@ class WireProvider(LLMProvider):
 
     async def aclose(self) -> None:
         await self.driver.aclose()
+
+
+def _shorter(request: ChatRequest, started: float) -> ChatRequest:
+    """`request` with what is left of its deadline: its images took time since `started`, by `time.monotonic`.
+
+    Raises:
+        APITimeoutError: nothing is left.
+    """
+    config = request.config
+    if config.deadline is None:
+        return request
+    left = config.deadline - (time.monotonic() - started)
+    if left <= 0:
+        raise APITimeoutError(
+            "the deadline passed before the images were fit to be sent",
+            hint="raise deadline=, or pass images in a format that the server takes: Image(data=...)",
+        )
+    timeout = None if config.timeout is None else min(config.timeout, left)
+    return replace(request, config=config.with_limits(timeout, left))
