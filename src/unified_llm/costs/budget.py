@@ -197,6 +197,10 @@ class BudgetGroup:
         self._in_usd = any(budget.usd is not None for budget in budgets)
         self._learned = budgets[0]._learned  # they see the same calls
 
+    def has(self, hook: object) -> bool:
+        """Whether `hook` is one of them."""
+        return any(budget is hook for budget in self._budgets)
+
     def before_call(self, info: Any) -> None:
         """Hold what the call is expected to take. Raises `BudgetExceeded`."""
         if self._label is not None and info.label != self._label:
@@ -272,16 +276,21 @@ class BudgetGroup:
 
 
 def grouped(hooks: Iterable[object]) -> list[object]:
-    """The hooks, with budgets of one label that follow each other made one."""
+    """The hooks, with budgets of one label that follow each other made one. One that is there twice counts once."""
     found: list[object] = []
     together: list[Budget] = []
+    seen: set[int] = set()
     for hook in hooks:
+        if isinstance(hook, Budget):
+            if id(hook) in seen:
+                continue
+            seen.add(id(hook))
         alone = type(hook) is not Budget  # a subclass may do things in its own way
         if together and (alone or cast(Budget, hook).label != together[0].label):
             found.append(BudgetGroup(together))
             together = []
         if alone:
             found.append(hook)
-        elif hook not in together:
+        else:
             together.append(cast(Budget, hook))
     return [*found, BudgetGroup(together)] if together else found

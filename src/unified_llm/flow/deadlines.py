@@ -37,16 +37,18 @@ class Scope:
     `expired_by` tells this cancellation from others; leave the scope in any case.
     """
 
-    __slots__ = ("_cancelling", "_deadlines", "_task", "expired", "when")
+    __slots__ = ("_cancelling", "_deadlines", "_taken_back", "_task", "expired", "when")
 
     def __init__(self, deadlines: _Deadlines, task: asyncio.Task[Any], when: float) -> None:
         self._deadlines, self._task, self.when = deadlines, task, when
         self._cancelling = task.cancelling()
-        self.expired = False
+        self.expired = self._taken_back = False
 
     def leave(self) -> None:
-        """Nothing is cancelled from now on."""
+        """Nothing is cancelled from now on, nor counts as cancelled: somebody may have made an error of it."""
         self._deadlines.scopes.discard(self)
+        if self.expired and not self._taken_back:
+            self._task.uncancel()
 
     def expire(self) -> None:
         """Cancel the task."""
@@ -55,7 +57,10 @@ class Scope:
 
     def expired_by(self) -> bool:
         """Whether a `CancelledError` that was caught is this scope's own. A cancellation from elsewhere wins."""
-        return self.expired and self._task.uncancel() <= self._cancelling
+        if not self.expired:
+            return False
+        self._taken_back = True
+        return self._task.uncancel() <= self._cancelling
 
 
 class _Deadlines:

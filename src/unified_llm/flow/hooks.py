@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from unified_llm.costs.budget import grouped
+from unified_llm.costs.budget import BudgetGroup, grouped
 from unified_llm.costs.prices import PriceTable
 from unified_llm.errors import APITimeoutError, UnifiedLLMError
 from unified_llm.flow.deadlines import DeadlineExpired, in_time
@@ -69,7 +69,8 @@ class Hooks(Protocol):
 
     A call with a deadline waits for a coroutine until then, and goes on: the coroutine runs to its end by itself, so
     that nothing it counts is lost; a gate that is late stops the call (`APITimeoutError`). A plain function is waited
-    for in any case, as nothing can interrupt it.
+    for in any case, as nothing can interrupt it. A call that is cancelled while it waits for a coroutine cancels
+    that one; the hooks after it are called all the same, and their coroutines run to their end by themselves.
     """
 
     def before_call(self, info: CallInfo) -> Any:
@@ -131,6 +132,8 @@ class HookList:
 
     def add(self, hook: object) -> None:
         """Add a hook object. The others stay as they are: they have calls in flight."""
+        if any(isinstance(known, BudgetGroup) and known.has(hook) for known in self._methods.hooks):
+            return
         self._methods = _Methods([*self._methods.hooks, *grouped([hook])])
 
     def call(self, name: str, info: CallInfo, *args: Any) -> None:
@@ -146,14 +149,20 @@ class HookList:
                 self._tell(name, method, info, exc)
 
     async def call_async(self, name: str, info: CallInfo, *args: Any) -> None:
-        """`call` from async code."""
+        """`call` from async code. What is cancelled within has called all hooks, unless it is the gate."""
         if info.over:
             return
-        for method in self._methods[name]:
+        methods = iter(self._methods[name])
+        for method in methods:
             try:
                 result = method(info, *args)
                 if result is not None and inspect.isawaitable(result):
                     await self._wait(name, result, self._left(info))
+            except asyncio.CancelledError:
+                if name != "before_call":
+                    logger.warning("the hook %s of %s was cancelled", name, getattr(method, "__qualname__", method))
+                    self._call_the_rest(name, methods, info, *args)
+                raise
             except Exception as exc:  # noqa: BLE001  # as above
                 self._tell(name, method, info, exc)
 
@@ -163,6 +172,16 @@ class HookList:
 
     def _left(self, info: CallInfo) -> float | None:
         return None if info.expires is None else max(0.0, info.expires - self._clock())
+
+    def _call_the_rest(self, name: str, methods: Iterable[Any], info: CallInfo, *args: Any) -> None:
+        """Call the hooks that come after one at which the call was cancelled; their coroutines go on by themselves."""
+        for method in methods:
+            try:
+                result = method(info, *args)
+                if result is not None and inspect.isawaitable(result):
+                    self._let_go_on(name, asyncio.ensure_future(result))
+            except Exception as exc:  # noqa: BLE001  # as above
+                self._tell(name, method, info, exc)
 
     async def _wait(self, name: str, result: Awaitable[Any], seconds: float | None) -> None:
         """Wait for a coroutine, at most so long. Raises `DeadlineExpired`; it then goes on, unless it is the gate."""
@@ -175,16 +194,19 @@ class HookList:
         except asyncio.CancelledError:
             task.cancel()
             raise
-        if task.done():
-            task.result()
-            return
+        if not task.done():
+            self._let_go_on(name, task)
+            raise DeadlineExpired
+        task.result()
+
+    def _let_go_on(self, name: str, task: asyncio.Future[Any]) -> None:
+        """A coroutine for which nobody waits any more runs to its end, unless it is the gate."""
         self._going_on.add(task)  # the loop itself keeps tasks only weakly
         if name == "before_call":
             task.add_done_callback(self._going_on.discard)
             task.cancel()
         else:
             task.add_done_callback(self._gone_on)
-        raise DeadlineExpired
 
     def _gone_on(self, task: asyncio.Future[Any]) -> None:
         self._going_on.discard(task)

@@ -1,0 +1,81 @@
+"""What is cancelled, or stopped by a deadline, is counted all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from unified_llm import APIConnectionError, Budget, CallInfo, ChatRequest, ChatResponse, LLMProvider, UnifiedLLM
+from unified_llm.testing import FakeLLM, Reply
+
+USED = {"prompt_tokens": 500, "completion_tokens": 500}
+
+
+class Slow:
+    """A hook that takes its time."""
+
+    def __init__(self) -> None:
+        self.begun, self.go, self.done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def on_response(self, info: CallInfo, response: Any) -> None:
+        self.begun.set()
+        await self.go.wait()
+        self.done.set()
+
+
+@pytest.mark.parametrize("deadline", [None, 20.0])
+async def test_a_call_that_is_cancelled_while_a_hook_is_told_of_its_answer_is_told_to_all_hooks(
+    deadline: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow, second, budget = Slow(), Slow(), Budget(tokens=10**6)
+    llm = FakeLLM(Reply("x", usage=USED), hooks=[slow, budget, second], deadline=deadline)
+    call = asyncio.create_task(llm.chat_async("hi", max_tokens=10))
+    await slow.begun.wait()
+    call.cancel()
+    with caplog.at_level(logging.WARNING, "unified_llm"), pytest.raises(asyncio.CancelledError):
+        await call
+    assert "Slow.on_response was cancelled" in caplog.text
+    assert (budget.spent_tokens, budget._in_flight) == (1000, 0)
+    second.go.set()
+    async with asyncio.timeout(20):
+        await second.done.wait()
+
+
+class Closing(LLMProvider):
+    """Makes an error of its own of a cancellation."""
+
+    name = "closing"
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        raise NotImplementedError
+
+    async def chat_async(self, request: ChatRequest) -> ChatResponse:
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            raise APIConnectionError("closed") from None
+        raise AssertionError
+
+
+async def test_a_deadline_leaves_no_cancellation_behind_in_the_task() -> None:
+    llm = UnifiedLLM(Closing(), model="m", max_retries=0)
+    with pytest.raises(APIConnectionError):
+        await llm.chat_async("hi", deadline=0.05)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+class Watch:
+    def on_request(self, info: CallInfo) -> None: ...
+
+
+def test_a_budget_that_is_among_the_hooks_twice_counts_once() -> None:
+    budget = Budget(tokens=10**6)
+    llm = FakeLLM(Reply("x", usage=USED), hooks=[budget, Watch(), budget])
+    llm.add_hook(budget)
+    llm.chat("hi")
+    assert (budget.spent_tokens, budget._in_flight) == (1000, 0)
