@@ -64,6 +64,7 @@ __all__ = [
     "UnifiedLLMError",
     "UnknownProviderError",
     "UnsupportedOptionError",
+    "holds_key",
     "redact",
 ]
 
@@ -89,6 +90,20 @@ def redact(text: str, *secrets: str | None) -> str:
         if secret and len(secret) >= 4:
             text = text.replace(secret, "[redacted]")
     return _secret().sub(lambda m: f"{m['keep'] or ''}[redacted]", text)
+
+
+@cache
+def _key_names() -> re.Pattern[str]:
+    return re.compile(
+        r"((api|access|private|secret|subscription|account|auth)[-_]?key"
+        r"|token|secret|password|passphrase|authorization|credentials?|cookie|(^|[-_])auth)$",
+        re.IGNORECASE,
+    )
+
+
+def holds_key(name: str, value: object) -> bool:
+    """Whether a header or field of that name, or with that value, carries a credential, as far as one can tell."""
+    return _key_names().search(name) is not None or (isinstance(value, str) and redact(value) != value)
 
 
 class UnifiedLLMError(Exception):

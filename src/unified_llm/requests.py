@@ -65,8 +65,9 @@ class ModelConfig:
             10 of them).
         connect_timeout: most seconds to connect; first_token_timeout: most seconds until a stream says something.
         provider_options: ``{provider: {option: value}}`` sent only to that provider, as they are.
-        extra_headers, extra_body: added to the HTTP request, as they are. The repr leaves the headers out; a pickle has
-            them in clear, because the call it is made for needs them: keep such a pickle like a key.
+        extra_headers, extra_body: added to the HTTP request, as they are; what carries a key goes to no other provider
+            than the first one that a call asks. The repr leaves the headers out; a pickle has them in clear, because
+            the call it is made for needs them: keep such a pickle like a key.
         label: the application's own name for the call, for hooks and totals; not sent.
         fallbacks: model references asked in order when the first fails.
         max_retries: attempts after the first, per target; deadline: most seconds for everything.

@@ -13,6 +13,7 @@ from unified_llm.cache import ResponseCache
 from unified_llm.conversations import ConversationManager
 from unified_llm.costs import Ledger, PriceTable
 from unified_llm.costs.estimates import tier_of
+from unified_llm.errors import holds_key
 from unified_llm.flow import CallInfo, Flow
 from unified_llm.flow.admission import Place
 from unified_llm.flow.partials import partial_of
@@ -125,12 +126,16 @@ class ClientBase:
             request=request,
             prices=self.prices,
             expires=expires,
+            home=target.provider,
         )
 
-    def _for(self, step: Send, request: ChatRequest, model: str) -> ChatRequest:
+    def _for(self, step: Send, request: ChatRequest, model: str, info: CallInfo) -> ChatRequest:
         """The request for one target."""
         cache = None if request.config.cache is False else self._cache
-        return request.for_model(model, config=self._bounded(step, request.config), cache=cache)
+        config = self._bounded(step, request.config)
+        if step.target.provider != info.home:
+            config, info.notes = without_keys(config, info.home)
+        return request.for_model(model, config=config, cache=cache)
 
     def _bounded(self, step: Send, config: ModelConfig) -> ModelConfig:
         """The options for one request: what is left of the deadline bounds it, and its silences."""
@@ -144,11 +149,15 @@ class ClientBase:
         return config.with_limits(silence, left)
 
     def _finish(
-        self, request: ChatRequest | None, response: ChatResponse, attempts: tuple[Attempt, ...] = ()
+        self,
+        request: ChatRequest | None,
+        response: ChatResponse,
+        attempts: tuple[Attempt, ...] = (),
+        notes: tuple[Adjustment, ...] = (),
     ) -> ChatResponse:
         """Log each adjustment once per client: a changed request must be seen, not only recorded."""
-        if request is not None and request.adjustments:
-            response._d.adjustments = request.adjustments + response.adjustments
+        if request is not None and (request.adjustments or notes):
+            response._d.adjustments = request.adjustments + notes + response.adjustments
         settings = self.config if request is None else request.config
         if settings.on_unsupported != "drop":
             for adjustment in response.adjustments:
@@ -203,6 +212,25 @@ class ClientBase:
 def retarget(info: CallInfo, target: Target) -> None:
     """Say that `target` is the one that answers."""
     info.target, info.provider, info.model = target.key, target.provider, target.model
+
+
+def without_keys(config: ModelConfig, home: str) -> tuple[ModelConfig, tuple[Adjustment, ...]]:
+    """`config` for another provider than `home`: without the keys in what is passed on as it is, and what is left out.
+
+    Credentials never cross. Other headers and fields are sent to every provider that a call asks.
+    """
+    changed: dict[str, Any] = {}
+    notes = []
+    for option in ("extra_headers", "extra_body"):
+        given: Mapping[str, Any] = getattr(config, option) or {}
+        kept = {name: value for name, value in given.items() if not holds_key(name, value)}
+        if len(kept) != len(given):
+            changed[option] = kept
+            notes += [
+                Adjustment("dropped", f"{option}.{name}", f"it carries a key that was given for {home}")
+                for name in given.keys() - kept.keys()
+            ]
+    return config.merge(**changed) if changed else config, tuple(notes)
 
 
 def retry_of(settings: ModelConfig) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class ChatCalls(StreamCalls):
                 answer = Answered(kept, ())
             else:
                 answer = self._flow.run(targets, info, ask, **retry_of(settings))
-            response = self._finish(request, answer.value, answer.attempts)
+            response = self._finish(request, answer.value, answer.attempts, info.notes)
             self._flow.hooks.call("on_response", info, response)
         finally:
             if self._flow.hooks.ends(info):
@@ -141,7 +141,7 @@ class ChatCalls(StreamCalls):
                 answer = Answered(kept, ())
             else:
                 answer = await self._flow.run_async(targets, info, ask, **retry_of(settings))
-            response = self._finish(request, answer.value, answer.attempts)
+            response = self._finish(request, answer.value, answer.attempts, info.notes)
             await self._flow.hooks.call_async("on_response", info, response)
         finally:
             if self._flow.hooks.ends(info):
@@ -154,7 +154,7 @@ class ChatCalls(StreamCalls):
             if place.waiting:
                 place.wait()
             try:
-                response = provider.chat(self._for(step, request, model))
+                response = provider.chat(self._for(step, request, model, info))
             except BaseException as exc:
                 self._cut(info, provider, place, (), exc)
                 raise
@@ -167,7 +167,7 @@ class ChatCalls(StreamCalls):
             if place.waiting:
                 await place.wait_async()
             try:
-                response = await provider.chat_async(self._for(step, request, model))
+                response = await provider.chat_async(self._for(step, request, model, info))
             except BaseException as exc:
                 await self._cut_async(info, provider, place, (), exc)
                 raise
@@ -191,6 +191,7 @@ class ChatCalls(StreamCalls):
             )
         if won.by_second:
             info.target, info.provider, info.model = twin.target, twin.provider, twin.model
+            info.notes = twin.notes
         return won.value
 
     async def _ask_again(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:

@@ -53,7 +53,7 @@ class StreamCalls(KeptAnswers):
                 if place.waiting:
                     place.wait()
                 try:
-                    for event in provider.stream(self._for(step, request, model)):
+                    for event in provider.stream(self._for(step, request, model, info)):
                         if isinstance(event, StreamEnd):
                             place.used(event.response.usage)
                         said.append(event)
@@ -69,7 +69,7 @@ class StreamCalls(KeptAnswers):
                 self._flow.hooks.call("on_request", info)
             for event in kept or self._flow.stream(targets, info, ask, **retry_of(settings)):
                 if isinstance(event, StreamEnd):
-                    self._finish(request, event.response)
+                    self._finish(request, event.response, notes=info.notes)
                     self._flow.hooks.call("on_response", info, event.response)
                 yield event
         finally:
@@ -115,7 +115,7 @@ class StreamCalls(KeptAnswers):
                 if place.waiting:
                     await place.wait_async()
                 try:
-                    async with closing(provider.stream_async(self._for(step, request, model))) as events:
+                    async with closing(provider.stream_async(self._for(step, request, model, info))) as events:
                         async for event in events:
                             if isinstance(event, StreamEnd):
                                 place.used(event.response.usage)
@@ -136,7 +136,7 @@ class StreamCalls(KeptAnswers):
             ) as events:
                 async for event in events:
                     if isinstance(event, StreamEnd):
-                        self._finish(request, event.response)
+                        self._finish(request, event.response, notes=info.notes)
                         await self._flow.hooks.call_async("on_response", info, event.response)
                     yield event
         finally:

@@ -17,7 +17,7 @@ from unified_llm.errors import APITimeoutError, UnifiedLLMError
 from unified_llm.flow.deadlines import DeadlineExpired, in_time
 from unified_llm.preparation import approximate_tokens
 from unified_llm.requests import ChatRequest, EmbedRequest
-from unified_llm.responses import ChatResponse, Embeddings
+from unified_llm.responses import Adjustment, ChatResponse, Embeddings
 
 __all__ = ["CallInfo", "HookList", "Hooks"]
 
@@ -38,6 +38,8 @@ class CallInfo:
         state: a place for hooks to keep things between calls to them (spans, times).
         prices: the client's price table, or None.
         expires: when the deadline of the call is, by the client's clock (`time.monotonic`), or None.
+        home: the provider that the call asks first: what it passes on was given for that one.
+        notes: what of it the target asked now does not get.
         over: whether hooks were told all there is: what the call still does is done for nobody.
     """
 
@@ -52,6 +54,8 @@ class CallInfo:
     prices: PriceTable | None = field(default=None, repr=False)
     expires: float | None = field(default=None, repr=False)
     over: bool = field(default=False, repr=False)
+    home: str = field(default="", repr=False)
+    notes: tuple[Adjustment, ...] = field(default=(), repr=False)
     _prompt: int | None = field(default=None, repr=False)
 
     def prompt_tokens(self) -> int:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import SecretStr
 
-from unified_llm.errors import redact
+from unified_llm.errors import holds_key, redact
 
 __all__ = ["PASSED_ON", "digest", "hidden", "masked", "shown"]
 
 PASSED_ON = ("extra_headers", "extra_body", "provider_options")
 """The options whose values are not ours, and may hold keys."""
-
-_NAMES_OF_KEYS = re.compile(
-    r"((api|access|private|secret|subscription|account|auth)[-_]?key"
-    r"|token|secret|password|passphrase|authorization|credentials?|cookie|(^|[-_])auth)$",
-    re.IGNORECASE,
-)
 
 
 def hidden(value: Any, name: str = "") -> Any:
@@ -33,7 +26,7 @@ def hidden(value: Any, name: str = "") -> Any:
 
 def _hidden(value: Any, *, secret: bool) -> Any:
     if isinstance(value, Mapping):
-        return {k: _hidden(v, secret=secret or _NAMES_OF_KEYS.search(str(k)) is not None) for k, v in value.items()}
+        return {k: _hidden(v, secret=secret or holds_key(str(k), None)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)([_hidden(one, secret=secret) for one in value])
     return SecretStr(value) if isinstance(value, str) and (secret or redact(value) != value) else value
