@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from unified_llm import APIConnectionError, Budget, CallInfo, ChatRequest, ChatResponse, LLMProvider, UnifiedLLM
+from unified_llm import (
+    APIConnectionError,
+    APITimeoutError,
+    Budget,
+    CallInfo,
+    ChatRequest,
+    ChatResponse,
+    Embeddings,
+    LLMProvider,
+    Price,
+    PriceTable,
+    UnifiedLLM,
+)
+from unified_llm.requests import EmbedRequest
 from unified_llm.testing import FakeLLM, Reply
 
 USED = {"prompt_tokens": 500, "completion_tokens": 500}
@@ -79,3 +92,34 @@ def test_a_budget_that_is_among_the_hooks_twice_counts_once() -> None:
     llm.add_hook(budget)
     llm.chat("hi")
     assert (budget.spent_tokens, budget._in_flight) == (1000, 0)
+
+
+class SlowVectors(LLMProvider):
+    name = "vectors"
+
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        raise NotImplementedError
+
+    def embed(self, request: EmbedRequest) -> Embeddings:
+        raise APITimeoutError("no answer within 60 s")
+
+    async def embed_async(self, request: EmbedRequest) -> Embeddings:
+        await asyncio.sleep(20)
+        raise AssertionError
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_embeddings_that_are_cut_count_with_their_texts(asynchronous: bool) -> None:
+    budget = Budget(tokens=10**6)
+    prices = PriceTable({"e": Price(1, 1)})
+    llm = UnifiedLLM(SlowVectors(), model="m", embed_model="e", hooks=[budget], max_retries=0, prices=prices)
+    if asynchronous:
+        with pytest.raises(APITimeoutError):
+            await llm.embed_async("word " * 500, deadline=0.05)
+    else:
+        with pytest.raises(APITimeoutError):
+            llm.embed("word " * 500)
+    total = llm.usage.total()
+    assert (total.calls, total.partial_calls, total.unpriced_calls) == (1, 1, 0)
+    assert total.usage.input_tokens == budget.spent_tokens > 400
+    assert total.cost == pytest.approx(budget.spent_tokens / 1e6)

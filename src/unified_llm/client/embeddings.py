@@ -77,7 +77,11 @@ class EmbedCalls(ClientBase):
                 if place.waiting:
                     place.wait()
                 started = time.perf_counter()
-                vectors = provider.embed(replace(request, config=self._bounded(step, settings)))
+                try:
+                    vectors = provider.embed(replace(request, config=self._bounded(step, settings)))
+                except BaseException as exc:
+                    self._cut(info, provider, place, (), exc)
+                    raise
                 vectors.latency = time.perf_counter() - started
                 place.used(vectors.usage)
                 return vectors
@@ -139,7 +143,11 @@ class EmbedCalls(ClientBase):
                 if place.waiting:
                     await place.wait_async()
                 started = time.perf_counter()
-                vectors = await provider.embed_async(replace(request, config=self._bounded(step, settings)))
+                try:
+                    vectors = await provider.embed_async(replace(request, config=self._bounded(step, settings)))
+                except BaseException as exc:
+                    await self._cut_async(info, provider, place, (), exc)
+                    raise
                 vectors.latency = time.perf_counter() - started
                 place.used(vectors.usage)
                 return vectors

@@ -87,8 +87,8 @@ class Hooks(Protocol):
         """The call succeeded (for a stream: it ended)."""
 
     def on_partial(self, info: CallInfo, response: ChatResponse) -> Any:
-        """A chat or stream broke or was left before its end; `response` is what arrived, its usage estimated where not
-        told (None for the output of which nothing arrived).
+        """A request broke or was left before its end; `response` is what arrived (of embeddings nothing), its usage
+        estimated where not told (None for the output of which nothing arrived).
 
         Once per request that was sent and not refused; `on_error` follows. Also for a hedged request that lost.
         """

@@ -24,8 +24,8 @@ def partial_of(info: CallInfo, events: Sequence[StreamEvent], reason: BaseExcept
     """The answer so far of a request that `reason` stopped, with its usage, estimated where the server had not told it.
 
     Of one that had not begun to answer, the prompt was read, and is counted, by its estimate if need be: how many
-    tokens had been generated, nobody told, so that they and the cost are None. None for a request that had ended, was
-    refused, or never left: it is not billed.
+    tokens had been generated, nobody told, so that they and the cost are None (vectors have none). None for a request
+    that had ended, was refused, or never left: it is not billed.
     """
     if events and isinstance(events[-1], StreamEnd):
         return None
@@ -37,7 +37,8 @@ def partial_of(info: CallInfo, events: Sequence[StreamEvent], reason: BaseExcept
         if told.usage.input_tokens is None and not _was_read(reason):
             return None
         given = info.prompt_tokens() if told.usage.input_tokens is None else told.usage.input_tokens
-        usage = replace(told.usage, input_tokens=given, output_tokens=None)
+        taken = 0 if info.operation == "embed" else None  # a vector is not made of tokens
+        usage = replace(told.usage, input_tokens=given, output_tokens=taken)
         return ChatResponse(provider=info.provider, model=info.model, finish_reason=finish, usage=usage)
     response = told.response(provider=info.provider, model=told.start.model or info.model, finish_reason=finish)
     response._d.usage = completed(told.usage, info, response, cut=told.finish.reason is None)
