@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from testkit.openai_answers import Fail
 from testkit.openai_double import OpenAIDouble
-
 from unified_llm import UnifiedLLM
 from unified_llm.errors import holds_key
 
