@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import importlib.abc
 import io
+import random
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from PIL import EpsImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
 
 from testkit.claude_double import ClaudeDouble
@@ -34,6 +37,8 @@ from unified_llm.drivers import image_download
 from unified_llm.drivers.image_download import MAX_BYTES, download_image
 from unified_llm.drivers.public_addresses import is_public
 from unified_llm.pictures import converted
+from unified_llm.providers import images
+from unified_llm.providers.kept_images import KeptImages
 
 PNG_JPEG = frozenset({"image/png", "image/jpeg"})
 
@@ -131,6 +136,76 @@ def test_a_small_file_that_would_fill_the_memory_is_not_opened(monkeypatch: pyte
 @pytest.mark.parametrize("data", [b"RIFF\0\0\0\0WEBPVP8 ", WEBP[:30], b"BM"])
 def test_what_pillow_cannot_read_is_left_as_it_is(data: bytes) -> None:
     assert converted(data, PNG_JPEG) is None
+
+
+def test_sixty_four_million_pixels_are_the_most_that_is_decoded() -> None:
+    out = io.BytesIO()
+    Pillow.new("1", (8100, 8000)).save(out, "TIFF", compression="group4")
+    assert len(out.getvalue()) < 100_000
+    assert converted(out.getvalue(), PNG_JPEG) is None
+
+
+def test_formats_for_which_pillow_starts_a_program_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(1))
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    assert Pillow.open(io.BytesIO(eps)).format == "EPS"
+    assert converted(eps, PNG_JPEG) is None
+    assert started == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SyntaxError, struct.error, IndexError, ZeroDivisionError])
+def test_whatever_a_decoder_raises_for_damage_is_an_error_of_the_message(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def damaged(*_: Any) -> Any:
+        raise error("broken data")
+
+    monkeypatch.setattr(WebPImagePlugin.WebPImageFile, "load", damaged)
+    with (
+        UnifiedLLM("lmstudio", base_url="http://127.0.0.1:9", model="m", transport="http") as llm,
+        pytest.raises(InvalidMessageError, match="image/webp"),
+    ):
+        llm.chat(said(Image(data=WEBP)))
+
+
+def test_damaged_images_of_every_format_raise_nothing_else() -> None:
+    chance = random.Random(1)
+    for form in ("GIF", "WEBP", "TIFF", "BMP", "AVIF", "PNG", "JPEG"):
+        whole = picture(form, size=(40, 40))
+        for _ in range(40):
+            data = bytearray(whole)
+            for _ in range(chance.randint(1, 6)):
+                data[chance.randrange(min(len(data), 200))] = chance.randrange(256)
+            found = converted(bytes(data[: chance.randrange(1, len(data) + 1)]), PNG_JPEG)
+            assert found is None or found[1] in PNG_JPEG
+
+
+def test_what_was_converted_is_kept_within_a_limit() -> None:
+    kept: KeptImages[int] = KeptImages(100)
+    for i in range(5):
+        kept.put(i, bytes(40), "image/png")
+    assert [kept.get(i) is not None for i in range(5)] == [False, False, False, True, True]
+    kept.put(5, bytes(101), "image/png")
+    assert kept.get(5) is None
+    kept.put(3, bytes(90), "image/jpeg")
+    assert (kept.get(3), kept.get(4)) == ((bytes(90), "image/jpeg"), None)
+
+
+def test_an_image_of_the_history_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bytes] = []
+
+    def counted(data: bytes, taken: frozenset[str]) -> Any:
+        calls.append(data)
+        return converted(data, taken)
+
+    monkeypatch.setattr(images, "converted", counted)
+    with OpenAIDouble("lmstudio") as double, studio(double) as llm:
+        for _ in range(3):
+            llm.chat(said(Image(data=WEBP)))
+    assert calls == [WEBP]
+    assert not hasattr(converted, "cache_info")  # nothing outlives its client
 
 
 def test_nothing_is_written_in_a_format_that_nobody_takes() -> None:

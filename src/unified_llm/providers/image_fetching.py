@@ -13,6 +13,7 @@ from unified_llm.attachments import image_type
 from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import APITimeoutError, InvalidMessageError
 from unified_llm.messages import Image, Message, ToolResult
+from unified_llm.providers.kept_images import KeptImages
 from unified_llm.requests import ChatRequest
 
 __all__ = ["ImageFetcher", "is_web"]
@@ -27,7 +28,7 @@ class ImageFetcher:
 
     def __init__(self, provider: str, *, private: bool) -> None:
         self._provider, self._private = provider, private
-        self._kept: OrderedDict[str, bytes] = OrderedDict()  # a history is sent again with every turn
+        self._kept: KeptImages[str] = KeptImages(_KEPT_BYTES)
         self._gone: OrderedDict[str, float] = OrderedDict()  # what cannot be had, and until when that is believed
         self._lock = threading.Lock()
 
@@ -78,24 +79,23 @@ class ImageFetcher:
         for url, where, past in sorted(_named(request.messages, now), key=itemgetter(2)):
             if url in found:
                 continue
+            kept = self._kept.get(url)
             with self._lock:
-                kept = self._kept.get(url)
                 gone = past and time.monotonic() < self._gone.get(url, 0.0)
             if kept is not None:
-                found[url] = kept
+                found[url] = kept[0]
             elif not gone:
                 yield url, where, past
 
     def _keep(self, url: str, data: bytes) -> bytes:
-        if image_type(data) is None:
+        media_type = image_type(data)
+        if media_type is None:
             raise InvalidMessageError(
                 "what is at the URL is no image of a known format", hint="pass the address of the image file itself"
             )
         with self._lock:
             self._gone.pop(url, None)
-            self._kept[url] = data
-            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
+        self._kept.put(url, data, media_type)
         return data
 
     def _failed(self, exc: InvalidMessageError | APITimeoutError, url: str, where: str, past: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -12,12 +13,14 @@ from unified_llm.messages import Image, Message, Part, ToolResult
 from unified_llm.pictures import can_convert, converted
 from unified_llm.profiles import Profile
 from unified_llm.providers.image_fetching import ImageFetcher, is_web
+from unified_llm.providers.kept_images import KeptImages
 from unified_llm.requests import ChatRequest
 from unified_llm.responses import Adjustment
 
 __all__ = ["DownloadImages", "ImageFitter"]
 
 DownloadImages: TypeAlias = bool | Literal["any"]
+_KEPT_BYTES = 32 << 20  # of what was converted
 _NOTHING: Mapping[str, bytes] = {}
 
 
@@ -37,6 +40,7 @@ class ImageFitter:
             )
         self._download = download
         self._provider = provider
+        self._kept: KeptImages[tuple[bytes, frozenset[str]]] = KeptImages(_KEPT_BYTES)
         self.fetcher = ImageFetcher(provider, private=download == "any")
 
     def unfit(self, request: ChatRequest, profile: Profile) -> bool:
@@ -130,7 +134,7 @@ class ImageFitter:
     def _converted(self, image: Image, where: str, profile: Profile, notes: list[Adjustment]) -> Image:
         if image.data is None or not self._is_unfit(image, profile):
             return image
-        found = converted(image.data, profile.image_types)
+        found = self._written(image.data, profile.image_types)
         if found is None:
             return image
         data, media_type = found
@@ -138,3 +142,14 @@ class ImageFitter:
             Adjustment("changed", where, f"{self._provider} takes no {image.media_type}: sent as {media_type}")
         )
         return replace(image, data=data, media_type=media_type)
+
+    def _written(self, data: bytes, taken: frozenset[str]) -> tuple[bytes, str] | None:
+        """What `converted` gives, once for each image that fits into what is kept."""
+        key = (hashlib.sha256(data).digest(), taken)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        found = converted(data, taken)
+        if found is not None:
+            self._kept.put(key, *found)
+        return found
