@@ -26,10 +26,11 @@ class BudgetExceeded(InvalidRequestError):  # noqa: N818  # the name the contrac
 class Budget:
     """A limit in USD or tokens, for a whole client or for the calls of one label. A hook: put it in ``hooks=[...]``.
 
-    A call is refused when what was spent, what the calls in flight are expected to take and what this one is expected
-    to take exceed the limit. Expected are the tokens of the prompt, estimated from its length and corrected by what
-    servers counted so far, and those of the answer: its `max_tokens`, else as many as the longest answer so far. What
-    an answer really took is known afterwards, so the first calls without `max_tokens` may go beyond the limit.
+    A call, a retry or a fallback is refused when what was spent, what the calls in flight are expected to take and what
+    this one is expected to take exceed the limit. Expected are the tokens of the prompt, estimated from its length and
+    corrected by what servers counted so far, and those of the answer: its `max_tokens`, else as many as the longest
+    answer so far. What an answer really took is known afterwards, so the first calls without `max_tokens` may go beyond
+    the limit.
 
     Answers that were cut or abandoned count with what arrived of them, and tokens that no server told are estimated:
     for a stream that was sent and broke before its first event, or a hedged request that lost, those of the prompt.
@@ -79,6 +80,10 @@ class Budget:
     def before_call(self, info: Any) -> None:
         """The gate (the client calls this). Raises `BudgetExceeded`."""
         self._alone.before_call(info)
+
+    def before_attempt(self, info: Any) -> None:
+        """The gate of retries and fallbacks (the client calls this). Raises `BudgetExceeded`."""
+        self._alone.before_attempt(info)
 
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> None:
         """Count what a call took (the client calls this)."""
@@ -213,11 +218,19 @@ class BudgetGroup:
         usd = learned.expected_usd(info, given, taken) if self._in_usd else 0.0
         tokens = given + taken
         with _LOCK:
+            if (held := info.state.pop(self, None)) is not None:
+                self._release(held[1], held[2])
             for budget in self._budgets:
                 if not budget._hold(tokens, usd):
                     self._release(tokens, usd, until=budget)
                     raise budget._refusal(tokens, usd)
         info.state[self] = guessed, tokens, usd
+
+    def before_attempt(self, info: Any) -> None:
+        """Hold what the next request is expected to take, in the place of the last, which was counted if it is billed;
+        another target may be dearer. Raises `BudgetExceeded`."""
+        if self in info.state:
+            self.before_call(info)
 
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> None:
         """Count what the call took, in the place of what it was expected to take."""

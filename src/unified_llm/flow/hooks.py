@@ -23,6 +23,8 @@ __all__ = ["CallInfo", "HookList", "Hooks"]
 
 logger = logging.getLogger("unified_llm")
 
+_GATES = ("before_call", "before_attempt")
+
 
 @dataclass(slots=True)
 class CallInfo:
@@ -68,8 +70,8 @@ class CallInfo:
 class Hooks(Protocol):
     """Implement any of these, sync or async; missing ones are skipped.
 
-    A hook that raises is logged and never breaks the call, except `before_call`, the gate: what it raises stops the
-    call before anything is sent.
+    A hook that raises is logged and never breaks the call, except the gates, `before_call` and `before_attempt`: what
+    they raise stops the call before anything more is sent.
 
     A call with a deadline waits for a coroutine until then, and goes on: the coroutine runs to its end by itself, so
     that nothing it counts is lost; a gate that is late stops the call (`APITimeoutError`). A plain function is waited
@@ -79,6 +81,9 @@ class Hooks(Protocol):
 
     def before_call(self, info: CallInfo) -> Any:
         """Raise to refuse the call."""
+
+    def before_attempt(self, info: CallInfo) -> Any:
+        """A request is to be sent again, or to the target now in `info`. Raise to stop the call instead."""
 
     def on_request(self, info: CallInfo) -> Any:
         """A request is about to be sent, or its answer was found in the cache."""
@@ -163,7 +168,7 @@ class HookList:
                 if result is not None and inspect.isawaitable(result):
                     await self._wait(name, result, self._left(info))
             except asyncio.CancelledError:
-                if name != "before_call":
+                if name not in _GATES:
                     logger.warning("the hook %s of %s was cancelled", name, getattr(method, "__qualname__", method))
                     self._call_the_rest(name, methods, info, *args)
                 raise
@@ -206,7 +211,7 @@ class HookList:
     def _let_go_on(self, name: str, task: asyncio.Future[Any]) -> None:
         """A coroutine for which nobody waits any more runs to its end, unless it is the gate."""
         self._going_on.add(task)  # the loop itself keeps tasks only weakly
-        if name == "before_call":
+        if name in _GATES:
             task.add_done_callback(self._going_on.discard)
             task.cancel()
         else:
@@ -223,13 +228,13 @@ class HookList:
         """Raise what the gate raised; log what others did."""
         called = getattr(method, "__qualname__", method)
         if isinstance(exc, DeadlineExpired):
-            if name == "before_call":
+            if name in _GATES:
                 raise APITimeoutError(
                     f"the deadline passed while {called} decided whether the call may be made",
                     hint="raise deadline=, or see why this hook takes so long",
                 ) from exc
             logger.warning("the hook %s of %s is not done at the deadline: the call goes on without it", name, called)
-        elif name == "before_call":
+        elif name in _GATES:
             raise exc
         else:
             logger.error("the hook %s of %s raised %s", name, called, type(exc).__name__)

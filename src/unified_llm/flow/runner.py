@@ -130,7 +130,11 @@ class Flow:
                 self._pause(info, step)
                 outcome = None
                 continue
-            self._announce(info, step, outcome, targets)
+            try:
+                self._announce(info, step, outcome, targets)
+            except UnifiedLLMError as exc:
+                steps.throw(exc)  # which adds what failed before
+                raise
             try:
                 outcome = Outcome(ask(step))
             except UnifiedLLMError as exc:
@@ -156,7 +160,11 @@ class Flow:
                 self._pause(info, step)
                 outcome = None
                 continue
-            self._announce(info, step, outcome, targets)
+            try:
+                self._announce(info, step, outcome, targets)
+            except UnifiedLLMError as exc:
+                steps.throw(exc)  # which adds what failed before
+                raise
             end, delivered = None, False
             try:
                 for event in ask(step):
@@ -189,7 +197,11 @@ class Flow:
                 await self._pause_async(info, step)
                 outcome = None
                 continue
-            await self._announce_async(info, step, outcome, targets)
+            try:
+                await self._announce_async(info, step, outcome, targets)
+            except UnifiedLLMError as exc:
+                steps.throw(exc)  # which adds what failed before
+                raise
             scope = None if step.seconds_left is None else scope_of(step.seconds_left)
             try:
                 outcome = Outcome(await ask(step))
@@ -227,7 +239,11 @@ class Flow:
                 await self._pause_async(info, step)
                 outcome = None
                 continue
-            await self._announce_async(info, step, outcome, targets)
+            try:
+                await self._announce_async(info, step, outcome, targets)
+            except UnifiedLLMError as exc:
+                steps.throw(exc)  # which adds what failed before
+                raise
             end, delivered = None, False
             try:
                 # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
@@ -255,14 +271,20 @@ class Flow:
         await self._sleep_async(step.seconds)
 
     def _announce(self, info: CallInfo, step: Send, last: Outcome | None, targets: Sequence[Target]) -> None:
-        if _retarget(info, step) and step.target is not targets[0]:
+        is_new = _retarget(info, step)
+        if step.attempt or last is not None:
+            self.hooks.call("before_attempt", info)
+        if is_new and step.target is not targets[0]:
             self.hooks.call("on_fallback", info, last.error if last is not None else None)
         self.hooks.call("on_request", info)
 
     async def _announce_async(
         self, info: CallInfo, step: Send, last: Outcome | None, targets: Sequence[Target]
     ) -> None:
-        if _retarget(info, step) and step.target is not targets[0]:
+        is_new = _retarget(info, step)
+        if step.attempt or last is not None:
+            await self.hooks.call_async("before_attempt", info)
+        if is_new and step.target is not targets[0]:
             await self.hooks.call_async("on_fallback", info, last.error if last is not None else None)
         await self.hooks.call_async("on_request", info)
 

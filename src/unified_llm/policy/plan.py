@@ -113,7 +113,8 @@ def plan(
     is the clock's time from which the deadline counts, if not from the first step.
 
     Raises:
-        UnifiedLLMError: the last error, with all of them in its `attempts`.
+        UnifiedLLMError: the last error, with all of them in its `attempts`; or one that was thrown in instead of an
+            `Outcome`, with those before it.
     """
     run = _Run(retry, budget, clock, random, clock() if started is None else started)
     failure: UnifiedLLMError | None = None
@@ -129,7 +130,11 @@ def plan(
             run.attempts.append(_attempt(target, skipped))
             failure = failure or skipped
             continue
-        outcome = yield from _ask(run, target, breaker)
+        try:
+            outcome = yield from _ask(run, target, breaker)
+        except UnifiedLLMError as refused:  # by a gate, which is asked before each request
+            refused.attempts = tuple(run.attempts)
+            raise refused from failure
         if outcome.error is None:
             return outcome.value, tuple(run.attempts)
         failure = outcome.error
