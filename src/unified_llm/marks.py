@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unified_llm import _json
+from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import File, Image, Message, Native, Part, Text, ToolCall, ToolResult
 
 __all__ = ["CLAUDE", "DOCUMENT_MARKS", "are_plain", "marked", "marks_of", "unsent_marks"]
@@ -19,22 +21,42 @@ CLAUDE = "anthropic"
 """The dialect whose blocks have these fields."""
 
 DOCUMENT_MARKS = ("cache_control", "citations", "context")
+_EXAMPLES = {
+    "cache_control": '{"type": "ephemeral"}',
+    "citations": '{"enabled": True}',
+    "context": '"A page of the manual."',
+}
 _CACHED = (Text, Image, ToolCall, ToolResult)
 
 
 def marked(part: Part, source: Mapping[str, Any]) -> Part:
-    """`part` with the fields of `source` that Claude has for such a block; itself when there are none."""
+    """`part` with the fields of `source` that Claude has for such a block; itself when there are none.
+
+    Raises:
+        InvalidMessageError: a field holds what JSON cannot carry.
+    """
     names: Sequence[str] = DOCUMENT_MARKS if isinstance(part, File) else ("cache_control",)
     found = {name: source[name] for name in names if source.get(name)}
     given = marks_of(part.native)
     if not found or not isinstance(part, (*_CACHED, File)) or (part.native is not None and not given):
         return part
+    for name, value in found.items():
+        _check(name, value)
     native = Native(CLAUDE, {**given, **found})
     if isinstance(part, ToolCall):
         return ToolCall(part.name, part.arguments_json, part.id, native=native)
     if isinstance(part, ToolResult):
         return ToolResult(part.call_id, part.parts, is_error=part.is_error, name=part.name, native=native)
     return replace(part, native=native)
+
+
+def _check(name: str, value: Any) -> None:
+    try:
+        _json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidMessageError(
+            f"{name} holds a value that JSON cannot carry: {exc}", hint=f"{name} is written like {_EXAMPLES[name]}"
+        ) from exc
 
 
 def marks_of(native: Native | None) -> Mapping[str, Any]:

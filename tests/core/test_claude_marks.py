@@ -10,7 +10,7 @@ import pytest
 
 from testkit.claude_double import ClaudeDouble
 from testkit.openai_double import OpenAIDouble
-from unified_llm import Message, Native, Text, UnifiedLLM, UnsupportedOptionError
+from unified_llm import InvalidMessageError, Message, Native, Text, UnifiedLLM, UnsupportedOptionError
 from unified_llm.message_formats import normalize_messages
 from unified_llm.responses import Adjustment
 
@@ -167,3 +167,19 @@ def test_they_survive_a_dump(llm: UnifiedLLM, claude_double: ClaudeDouble) -> No
     message = Message.from_dict(user({"type": "text", "text": "A", **HOUR}))
     llm.chat([Message.from_dict(message.dump()), Message("user", "Q")])
     assert claude_double.last["messages"][0]["content"][0] == {"type": "text", "text": "A", **HOUR}
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["again"] = CIRCLE
+
+
+@pytest.mark.parametrize("value", [b"x", {1, 2}, {"type": {1}}, CIRCLE], ids=["bytes", "set", "inner set", "circle"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_marks_that_json_cannot_carry_are_an_error_that_names_them(value: Any, stored: bool) -> None:
+    with UnifiedLLM("lmstudio", base_url="http://127.0.0.1:9", model="m", stored_responses=stored) as llm:
+        talk: list[Any] = [user({"type": "text", "text": "Hi.", "cache_control": value}), "Go on."]
+        with pytest.raises(InvalidMessageError, match="cache_control holds a value that JSON cannot carry") as caught:
+            llm.chat(talk)
+        assert "ephemeral" in str(caught.value.hint)
+        with pytest.raises(InvalidMessageError, match="cache_control"):
+            llm.chat([{"role": "user", "content": "Hi.", "cache_control": value}])
