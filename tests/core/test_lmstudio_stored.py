@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
 from testkit.openai_double import Fail, OpenAIDouble
 from testkit.openai_wire import ADD
 from testkit.responses_double import Cut, Hang, MidStreamError, ResponsesDouble, call
-from unified_llm import ChatRequest, ChatResponse, Message, ToolResult, UnifiedLLM
+from unified_llm import ChatRequest, ChatResponse, Image, Message, ToolResult, UnifiedLLM
 from unified_llm.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -120,6 +122,25 @@ async def test_a_long_history_is_sent_whole_at_once_when_all_of_it_is_lost(doubl
     assert len(again.body["input"]) == 7
     (note,) = replays(answer)
     assert f"no longer has the response {last.response_id}: the whole history was sent again" in note.reason
+
+
+@ways
+async def test_a_history_with_an_image_that_is_converted_is_gone_on_from(double: ResponsesDouble, way: Way) -> None:
+    out = io.BytesIO()
+    Pillow.new("RGB", (3, 2)).save(out, "WEBP")
+    async with client(double) as llm:
+        talk = [Message("user", ["one", Image(data=out.getvalue())])]
+        for word in ("two", "three"):
+            last = await ask(way, llm, talk)
+            talk += [last.message, Message("user", word)]
+        answer = await ask(way, llm, talk)
+        assert double.last["previous_response_id"] == last.response_id
+        assert texts(double) == ["three"]
+        double.forget()
+        before = len(double.requests)
+        again = await ask(way, llm, [*talk, answer.message, Message("user", "four")])
+    assert again == "Echo: four"
+    assert ["previous_response_id" in r.body for r in double.requests[before:]] == [True, False]
 
 
 @ways

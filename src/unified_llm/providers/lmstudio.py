@@ -29,7 +29,7 @@ from unified_llm.providers.lmstudio_stored import StoredResponses, fits_response
 from unified_llm.providers.openai import OpenAICompatibleProvider
 from unified_llm.providers.openai_dialect import Dialect
 from unified_llm.requests import ChatRequest, EmbedRequest
-from unified_llm.responses import ChatResponse, ModelInfo
+from unified_llm.responses import Adjustment, ChatResponse, ModelInfo
 from unified_llm.stream import StreamEvent
 from unified_llm.wire import WireCall, WireReply
 
@@ -133,6 +133,18 @@ class LMStudioProvider(LMStudioExtras, OpenAICompatibleProvider):
         if names_stored_response(request, self.name) or self._asks_effort(request):
             return self._responses  # chat completions would not read it
         return super().codec_for(request)
+
+    def _fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[Adjustment, ...]]:
+        fitted, notes = super()._fitted(request)
+        if self._stored is not None:
+            self._stored.same(request, fitted)
+        return fitted, notes
+
+    async def _fitted_async(self, request: ChatRequest) -> tuple[ChatRequest, tuple[Adjustment, ...]]:
+        fitted, notes = await super()._fitted_async(request)
+        if self._stored is not None:
+            self._stored.same(request, fitted)
+        return fitted, notes
 
     def _asks_effort(self, request: ChatRequest) -> bool:
         """Whether a chat asks for an effort, which chat completions ignore for many models (#988)."""

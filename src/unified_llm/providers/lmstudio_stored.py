@@ -76,6 +76,17 @@ class StoredResponses:
                 return Continuation(known, begin)
         return Continuation(None, 0)
 
+    def same(self, request: ChatRequest, fitted: ChatRequest) -> None:
+        """Take note that `fitted` is `request`, message by message, with its images as the server takes them."""
+        if fitted.messages is request.messages:
+            return
+        pairs = zip(_digests(request.model, request.messages), _digests(request.model, fitted.messages), strict=True)
+        with self._lock:
+            for asked, sent in pairs:
+                if asked in self._ids:
+                    self._ids[sent] = self._ids[asked]
+            self._forget_oldest()
+
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def chat(self, request: ChatRequest, send: Callable[[ChatRequest], ChatResponse]) -> ChatResponse:
@@ -148,13 +159,16 @@ class StoredResponses:
             digest = _digests(request.model, (*request.messages, response.message))[-1]
             with self._lock:
                 self._ids[digest] = response.response_id
-                if len(self._ids) > _KEPT:
-                    self._ids.popitem(last=False)
+                self._forget_oldest()
         if gone is None:
             return response
         why = f"{self._provider} no longer has the response {gone}: the whole history was sent again"
         note = Adjustment("changed", "previous_response_id", why)
         return response.with_details(adjustments=(note, *response.adjustments))
+
+    def _forget_oldest(self) -> None:
+        while len(self._ids) > _KEPT:
+            self._ids.popitem(last=False)
 
     def _kept(self, request: ChatRequest, event: StreamEvent, gone: str | None = None) -> StreamEvent:
         return StreamEnd(self._keep(request, event.response, gone)) if isinstance(event, StreamEnd) else event
@@ -167,9 +181,10 @@ class StoredResponses:
         """
         if response_id is None or not (exc.status == 404 or exc.code == _NOT_FOUND or _NAMED.search(exc.message)):
             return False
-        digests = {*_digests(request.model, request.messages)}
+        digests = _digests(request.model, request.messages)
         with self._lock:
-            for digest in [d for d, known in self._ids.items() if known == response_id or d in digests]:
+            gone = {response_id, *(self._ids[d] for d in digests if d in self._ids)}
+            for digest in [d for d, known in self._ids.items() if known in gone]:
                 del self._ids[digest]
         return True
 
