@@ -12,6 +12,7 @@ import pytest
 from testkit.wire_server import HANG, Answer, Pause, Request, WireServer, json_reply
 from unified_llm import (
     APITimeoutError,
+    BreakerSettings,
     Budget,
     CallInfo,
     ChatRequest,
@@ -222,3 +223,68 @@ async def test_what_cannot_be_hedged_says_so() -> None:
     assert (await llm.chat_async("Hi", hedge_after=1)).adjustments == ()
     with pytest.raises(InvalidRequestError, match="hedge_after"):
         await llm.chat_async("Hi", hedge_after=-1)
+
+
+class Told(list[tuple[str, str | None]]):
+    def on_request(self, info: CallInfo) -> None:
+        self.append(("request", info.model))
+
+    def on_partial(self, info: CallInfo, response: object) -> None:
+        self.append(("partial", info.model))
+
+    def on_error(self, info: CallInfo, error: BaseException) -> None:
+        self.append((type(error).__name__, info.model))
+
+    def on_response(self, info: CallInfo, response: object) -> None:
+        self.append(("response", info.model))
+
+
+async def test_hooks_hear_what_became_of_each_of_the_two() -> None:
+    def by_model(request: Request) -> Answer:
+        return {"other": answer("other"), "broken": FAILED}.get(
+            request.json()["model"], [Pause(3 * SOON), *answer("m")]
+        )
+
+    for other, became in (
+        ("other", [("partial", "m"), ("CancelledError", "m"), ("response", "other")]),
+        ("broken", [("ServerError", "broken"), ("response", "m")]),
+    ):
+        told = Told()
+        with WireServer(by_model) as server:
+            async with client(server, fallbacks=[f"openai-compatible:{other}"], hooks=[told]) as llm:
+                await llm.chat_async("Hi", hedge_after=SOON)
+        assert told == [("request", "m"), ("request", other), *became]
+
+
+async def test_the_second_request_leaves_a_target_alone_that_keeps_failing() -> None:
+    def by_model(request: Request) -> Answer:
+        return FAILED if request.json()["model"] == "broken" else [Pause(3 * SOON), *answer("m")]
+
+    with WireServer(by_model) as server:
+        options: dict[str, Any] = {"fallbacks": ["openai-compatible:broken"], "hedge_after": SOON}
+        async with client(server, breaker=BreakerSettings(failures=1, seconds=60), **options) as llm:
+            for _ in range(2):
+                assert await llm.chat_async("Hi") == "m"
+        assert [request.json()["model"] for request in server.requests] == ["m", "broken", "m", "m"]
+
+
+async def test_an_answer_that_comes_in_the_moment_of_a_cancellation_counts() -> None:
+    calls: list[asyncio.Task[Any]] = []
+
+    class Crossing(LLMProvider):
+        name = "crossing"
+
+        def chat(self, request: ChatRequest) -> ChatResponse:
+            raise NotImplementedError
+
+        async def chat_async(self, request: ChatRequest) -> ChatResponse:
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(calls[0].cancel)
+            return ChatResponse("it", provider="crossing", model=request.model, usage=Usage(10, 5))
+
+    budget = Budget(tokens=10_000)
+    llm = UnifiedLLM(Crossing(), model="m", hooks=[budget])
+    calls.append(asyncio.create_task(llm.chat_async("Hi", hedge_after=20)))
+    with pytest.raises(asyncio.CancelledError):
+        await calls[0]
+    assert (budget.spent_tokens, budget._in_flight, llm.usage.total().partial_calls) == (15, 0, 1)

@@ -130,7 +130,7 @@ class ChatCalls(StreamCalls):
                 return known
             if settings.hedge_after is None:
                 return await self._ask_async(step, request, info)
-            other = replace(step, target=_after(step.target, targets))
+            other = replace(step, target=_after(step.target, [t for t in targets if self._flow.is_well(t)]))
             return await self._ask_twice(settings.hedge_after, step, other, request, info)
 
         try:
@@ -180,32 +180,55 @@ class ChatCalls(StreamCalls):
         """A hedged request. Both are billed: the one that lost is told to the hooks as what was cut."""
         twin = replace(info, state={}, target=other.target.key, provider=other.target.provider)
         twin.model = other.target.model
-        won = await hedged(
-            seconds,
-            lambda: self._ask_async(step, request, info),
-            lambda: self._ask_again(other, request, twin),
-        )
-        if won.lost is not None:  # both answered at once
-            await self._flow.hooks.call_async(
-                "on_partial", info if won.by_second else twin, self._finish(request, won.lost)
-            )
-        if won.by_second:
-            info.target, info.provider, info.model = twin.target, twin.provider, twin.model
-            info.notes = twin.notes
-        return won.value
+        began = False
+        answers: list[tuple[CallInfo, ChatResponse]] = []
+
+        async def first() -> ChatResponse:
+            answers.append((info, await self._ask_async(step, request, info)))
+            return answers[-1][1]
+
+        async def again() -> ChatResponse:
+            nonlocal began
+            began = True
+            answers.append((twin, await self._ask_again(other, request, twin)))
+            return answers[-1][1]
+
+        try:
+            try:
+                won = await hedged(seconds, first, again)
+            except BaseException:  # cancelled when an answer was there already
+                for who, answer in answers:
+                    await self._flow.hooks.call_async("on_partial", who, self._finish(request, answer))
+                raise
+            if won.lost is not None:  # both answered at once
+                loser = info if won.by_second else twin
+                await self._flow.hooks.call_async("on_partial", loser, self._finish(request, won.lost))
+            if won.by_second:
+                if won.failure is not None:  # the second tells of itself
+                    await self._flow.hooks.call_async("on_error", info, won.failure)
+                    self._flow.note(step.target, won.failure)
+                info.target, info.provider, info.model = twin.target, twin.provider, twin.model
+                info.state, twin.state = twin.state, info.state  # what hooks keep of the one that won goes on
+            return won.value
+        finally:
+            if began and self._flow.hooks.ends(twin):
+                await self._flow.hooks.call_async("on_end", twin)
 
     async def _ask_again(self, step: Send, request: ChatRequest, info: CallInfo) -> ChatResponse:
         """The second of two requests, with a `CallInfo` of its own for the hooks. It has to be allowed, too."""
+        await self._flow.hooks.call_async("before_call", info)
+        await self._flow.hooks.call_async("on_request", info)
         try:
-            await self._flow.hooks.call_async("before_call", info)
-            await self._flow.hooks.call_async("on_request", info)
-            return await self._ask_async(step, request, info)
-        finally:
-            if self._flow.hooks.ends(info):
-                await self._flow.hooks.call_async("on_end", info)
+            answer = await self._ask_async(step, request, info)
+        except BaseException as exc:
+            await self._flow.hooks.call_async("on_error", info, exc)
+            self._flow.note(step.target, exc)
+            raise
+        self._flow.note(step.target, None)
+        return answer
 
 
 def _after(target: Target, targets: Sequence[Target]) -> Target:
     """The next target, or the same one when it is the last: a second request may still find a faster machine."""
-    following = targets[targets.index(target) + 1 :]
+    following = targets[targets.index(target) + 1 :] if target in targets else ()
     return following[0] if following else target

@@ -14,11 +14,13 @@ T = TypeVar("T")
 
 
 class Won(NamedTuple, Generic[T]):
-    """The answer that counts, whether the second request brought it, and the other's, if it came at the same time."""
+    """The answer that counts, whether the second request brought it, and what came of the other: its answer, if it came
+    at the same time, or its failure."""
 
     value: T
     by_second: bool
     lost: T | None = None
+    failure: BaseException | None = None
 
 
 async def hedged(seconds: float, first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[T]]) -> Won[T]:
@@ -40,8 +42,8 @@ async def hedged(seconds: float, first: Callable[[], Awaitable[T]], second: Call
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     other = tasks[1 - winner]
-    answered = not other.cancelled() and other.exception() is None
-    return Won(tasks[winner].result(), winner == 1, other.result() if answered else None)
+    failure = asyncio.CancelledError() if other.cancelled() else other.exception()
+    return Won(tasks[winner].result(), winner == 1, None if failure else other.result(), failure)
 
 
 async def _fastest(tasks: Sequence[asyncio.Future[T]]) -> int:

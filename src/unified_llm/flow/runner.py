@@ -36,6 +36,7 @@ from unified_llm.policy import (
     Wait,
     plan,
 )
+from unified_llm.policy.plan import is_the_targets_fault
 from unified_llm.responses import Attempt, ChatResponse
 from unified_llm.stream import PRELUDE, StreamEnd, StreamEvent
 
@@ -205,6 +206,7 @@ class Flow:
             scope = None if step.seconds_left is None else scope_of(step.seconds_left)
             try:
                 outcome = Outcome(await ask(step))
+                outcome.elsewhere = info.target is not step.target.key or info.model is not step.target.model
             except UnifiedLLMError as exc:
                 outcome = Outcome(error=exc)
             except BaseException as exc:
@@ -261,6 +263,19 @@ class Flow:
             except BaseException as exc:
                 await self.hooks.call_async("on_error", info, exc)
                 raise
+
+    def is_well(self, target: Target) -> bool:
+        """Whether no breaker keeps calls from `target`."""
+        return self._breakers is None or self._breakers.get(target).state == "closed"
+
+    def note(self, target: Target, error: BaseException | None) -> None:
+        """Tell the breaker of `target` what came of a request that the plan does not know of."""
+        if self._breakers is None:
+            return
+        if error is None:
+            self._breakers.get(target).succeeded()
+        elif isinstance(error, UnifiedLLMError) and is_the_targets_fault(error):
+            self._breakers.get(target).failed(self.clock())
 
     def _pause(self, info: CallInfo, step: Wait) -> None:
         self.hooks.call("on_retry", info, step.error, step.seconds)

@@ -59,11 +59,13 @@ class Wait:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a `Send`: a value, or an error. `delivered`: the caller has already seen part of the answer."""
+    """What came of a `Send`: a value, or an error. `delivered`: the caller has already seen part of the answer.
+    `elsewhere`: another target answered (a hedged request), which says nothing of this one."""
 
     value: Any = None
     error: UnifiedLLMError | None = None
     delivered: bool = False
+    elsewhere: bool = False
 
 
 Step: TypeAlias = Send | Wait
@@ -158,7 +160,7 @@ def _ask(run: _Run, target: Target, breaker: CircuitBreaker | None) -> Generator
         error = outcome.error
         if error is None:
             run.budget.succeeded()
-            if breaker is not None:
+            if breaker is not None and not outcome.elsewhere:
                 breaker.succeeded()
             return outcome
         if breaker is not None:
