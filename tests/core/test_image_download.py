@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -118,6 +120,22 @@ async def test_the_limit_of_time_holds_whatever_dribbles_in(
         with pytest.raises(InvalidMessageError, match=r"takes longer than 0\.5 s"):
             await download(f"{web.url}/a.png")
         assert time.monotonic() - started < 3
+
+
+@sides
+async def test_the_limit_of_time_holds_for_a_name_that_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch, download: Download
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(image_download, "_SECONDS", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20))
+    try:
+        started = time.monotonic()
+        with pytest.raises(InvalidMessageError, match=r"takes longer than 0\.3 s"):
+            await download("http://slow.example/a.png")
+        assert time.monotonic() - started < 3
+    finally:
+        over.set()
 
 
 async def test_a_task_that_is_cancelled_leaves_no_download_under_way() -> None:

@@ -48,8 +48,7 @@ _FAILURES = (
 def download_image(url: str, *, private: bool = False, seconds: float | None = None) -> bytes:
     """The bytes behind `url`, at most 20 MiB within 30 s. `private` allows addresses of this machine and its networks.
 
-    `seconds` is what the call has left. The limits are for everything, from connecting to the last byte; only how long
-    the system looks up a name cannot be limited here.
+    `seconds` is what the call has left. The limits are for everything, from looking up the name to the last byte.
 
     Raises:
         InvalidMessageError: it cannot be had, or may not be.

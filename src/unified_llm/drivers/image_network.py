@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any
 
 import httpcore
@@ -39,7 +41,7 @@ class Network(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """See `httpcore.NetworkBackend`. Raises `PermissionError` where an address of `host` is not allowed."""
-        address = _allowed(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), self._private)
+        address = _allowed(_found(host, port, _left(self._end, httpcore.ConnectTimeout)), self._private)
         stream = self._sockets.connect_tcp(address, port, _left(self._end, httpcore.ConnectTimeout))
         return _Stream(stream, self._end)
 
@@ -87,6 +89,27 @@ class AsyncNetwork(AsyncioBackend):
         """See `Network.connect_tcp`."""
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return await super().connect_tcp(_allowed(found, self._private), port, timeout)
+
+
+def _found(host: str, port: int, seconds: float) -> Any:
+    """What `socket.getaddrinfo` finds, which cannot be interrupted, and may take minutes: a thread waits for it.
+
+    Raises:
+        ConnectTimeout: of httpcore; it takes longer than `seconds`.
+    """
+    found: Future[Any] = Future()
+
+    def look() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as exc:  # noqa: BLE001  # raised where it is waited for
+            found.set_exception(exc)
+
+    threading.Thread(target=look, name="unified-llm-lookup", daemon=True).start()
+    try:
+        return found.result(seconds)
+    except TimeoutError as exc:
+        raise httpcore.ConnectTimeout from exc
 
 
 def _allowed(found: Iterable[Any], private: bool) -> str:

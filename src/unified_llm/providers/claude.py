@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -249,8 +248,7 @@ class ClaudeProvider(WireProvider):
 
     async def count_tokens_async(self, request: ChatRequest) -> int:
         """`count_tokens`, without blocking the event loop."""
-        if self._unfit(request):
-            request, _ = await asyncio.to_thread(self._fitted, request)
+        request, _ = await self._fitted_async(request)
         try:
             return self._count(await self.driver.send_async(self._codec.encode_count(request, self.context)))
         except UnifiedLLMError as exc:
