@@ -617,6 +617,32 @@ def test_a_call_does_not_wait_for_the_price_list() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
 
 
+def test_a_call_that_is_cancelled_does_not_wait_for_the_price_list_either() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from unified_llm import Budget\n"
+        "from unified_llm.testing import FakeLLM, Reply\n"
+        "budget = Budget(tokens=10**6)\n"
+        "llm = FakeLLM(Reply('hi', delay=20), 'hi', model='gpt-4o-mini', hooks=[budget])\n"
+        "llm.provider.cost_per_call = None\n"
+        "async def main():\n"
+        "    task = asyncio.ensure_future(llm.chat_async('x'))\n"
+        "    await asyncio.sleep(0.05)\n"
+        "    task.cancel()\n"
+        "    await asyncio.wait([task])\n"
+        "    await llm.chat_async('x')\n"
+        "asyncio.run(main())\n"
+        "assert budget.spent_tokens > 0\n"
+        "assert 'genai_prices' not in sys.modules\n"
+        "total = llm.usage.total()\n"
+        "assert total.partial_calls == 1\n"
+        "assert 'genai_prices' in sys.modules\n"
+        "assert budget.unpriced_calls == total.unpriced_calls\n"
+        "assert budget.spent_usd >= total.cost\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+
+
 def test_calls_that_wait_to_be_counted_are_counted_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unified_llm.costs.ledger.MOST_WAITING", 3)
     llm = priced(*[Reply("hi", usage=USAGE)] * 5)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
-from unified_llm.costs.estimates import completed, cost_of, most_output, told_cost
+from unified_llm.costs.estimates import completed, cost_later, cost_of, most_output, told_cost
 from unified_llm.costs.prices import is_amount
 from unified_llm.errors import InvalidRequestError
 from unified_llm.responses import ChatResponse, Embeddings
@@ -17,6 +18,9 @@ __all__ = ["Budget", "BudgetExceeded", "BudgetGroup", "grouped"]
 
 
 logger = logging.getLogger("unified_llm")
+
+MOST_UNLOOKED = 16_384
+"""Calls whose cost a budget in tokens looks up at once, if nobody asked for it before."""
 
 
 class BudgetExceeded(InvalidRequestError):  # noqa: N818  # the name the contract gives it
@@ -68,14 +72,53 @@ class Budget:
         if label is not None and not isinstance(label, str):
             raise InvalidRequestError(f"the label of a budget is {label!r}", hint="labels are texts; None: all calls")
         self.usd, self.tokens, self.label, self.refuse_unpriced = usd, tokens, label, refuse_unpriced
-        self.spent_usd = 0.0
         self.spent_tokens = 0
-        self.unpriced_calls = 0
+        self._spent_usd = 0.0
+        self._unpriced_calls = 0
+        self._unlooked: deque[Callable[[], float | None]] = deque()
         self._learned = _Learned()
         self._in_flight = 0
         self._coming_tokens = 0
         self._coming_usd = 0.0
         self._alone = BudgetGroup((self,))
+
+    @property
+    def spent_usd(self) -> float:
+        """USD of the calls so far. A budget in tokens looks the prices up now, which may load the price list."""
+        self._look_up()
+        return self._spent_usd
+
+    @spent_usd.setter
+    def spent_usd(self, value: float) -> None:
+        self._look_up()
+        self._spent_usd = value
+
+    @property
+    def unpriced_calls(self) -> int:
+        """Calls whose cost is not known."""
+        self._look_up()
+        return self._unpriced_calls
+
+    @unpriced_calls.setter
+    def unpriced_calls(self, value: int) -> None:
+        self._look_up()
+        self._unpriced_calls = value
+
+    def _look_up(self) -> None:
+        """Look up what the calls cost that nobody has asked for yet."""
+        while self._unlooked:
+            try:
+                cost = self._unlooked.popleft()()
+            except IndexError:  # another thread was quicker
+                return
+            with _LOCK:
+                self._add(cost)
+
+    def _add(self, cost: float | None) -> None:
+        if cost is None:
+            self._unpriced_calls += 1
+        else:
+            self._spent_usd += cost
 
     def before_call(self, info: Any) -> None:
         """The gate (the client calls this). Raises `BudgetExceeded`."""
@@ -100,14 +143,14 @@ class Budget:
     def _hold(self, tokens: int, usd: float) -> bool:
         """Hold what a call is expected to take; False when it may not be made."""
         if self.usd is not None:
-            coming = self.spent_usd + self._coming_usd
+            coming = self._spent_usd + self._coming_usd
             if coming >= self.usd or coming + usd > self.usd:
                 return False
         if self.tokens is not None:
             coming = self.spent_tokens + self._coming_tokens
             if coming >= self.tokens or coming + tokens > self.tokens:
                 return False
-        if self.refuse_unpriced and self.unpriced_calls:
+        if self.refuse_unpriced and self._unpriced_calls:
             return False
         self._in_flight += 1
         self._coming_tokens += tokens
@@ -123,9 +166,9 @@ class Budget:
     def _refusal(self, tokens: int, usd: float) -> BudgetExceeded:
         """Why it may not."""
         if self.usd is not None:
-            coming = self.spent_usd + self._coming_usd
+            coming = self._spent_usd + self._coming_usd
             if coming >= self.usd or coming + usd > self.usd:
-                return self._exceeded("USD", self.usd, self.spent_usd, self._coming_usd, usd)
+                return self._exceeded("USD", self.usd, self._spent_usd, self._coming_usd, usd)
         if self.tokens is not None:
             coming = self.spent_tokens + self._coming_tokens
             if coming >= self.tokens or coming + tokens > self.tokens:
@@ -192,7 +235,7 @@ class BudgetGroup:
     """Budgets of one label that stand next to each other among a client's hooks: one estimate, one price and one lock
     for all of them."""
 
-    __slots__ = ("_budgets", "_in_usd", "_label", "_learned")
+    __slots__ = ("_budgets", "_in_usd", "_label", "_learned", "_priced")
 
     ends_in_state = True  # see `HookList`
 
@@ -200,6 +243,7 @@ class BudgetGroup:
         self._budgets = budgets
         self._label = budgets[0].label
         self._in_usd = any(budget.usd is not None for budget in budgets)
+        self._priced = self._in_usd or any(budget.refuse_unpriced for budget in budgets)
         self._learned = budgets[0]._learned  # they see the same calls
 
     def has(self, hook: object) -> bool:
@@ -256,11 +300,18 @@ class BudgetGroup:
     def _count(self, hold: _Hold, info: Any, response: ChatResponse | Embeddings, *, ended: bool) -> None:
         told = response.usage
         given, taken = told.input_tokens, told.output_tokens
-        cost = told_cost(response)  # may load the price list: not within the lock
+        usage = told
         if given is None or taken is None:
             usage = completed(told, info, response)
-            cost = cost_of(response, info, usage)
             given, taken = usage.input_tokens or 0, usage.output_tokens or 0
+        # May load the price list: not within the lock, and not before it matters.
+        cost, later = None, None
+        if not self._priced:
+            later = cost_later(response, info, usage)
+        elif usage is told:
+            cost = told_cost(response)
+        else:
+            cost = cost_of(response, info, usage)
         guessed, tokens, usd = hold
         learned = self._learned
         with _LOCK:
@@ -273,12 +324,15 @@ class BudgetGroup:
                 learned.dearest[info.provider, info.model] = cost
             for budget in self._budgets:
                 budget.spent_tokens += given + taken
-                if cost is None:
-                    budget.unpriced_calls += 1
+                if later is None:
+                    budget._add(cost)
                 else:
-                    budget.spent_usd += cost
+                    budget._unlooked.append(later)
                 if ended:
                     budget._release(tokens, usd)
+        for budget in self._budgets if later is not None else ():
+            if len(budget._unlooked) >= MOST_UNLOOKED:
+                budget._look_up()
 
     def _release(self, tokens: int, usd: float, *, until: Budget | None = None) -> None:
         """Give back what a call held, but for the budget at which taking it ended."""

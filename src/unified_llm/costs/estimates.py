@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from unified_llm.preparation import approximate_part_tokens
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
-__all__ = ["completed", "cost_of", "most_output", "tier_of", "told_cost"]
+__all__ = ["completed", "cost_later", "cost_of", "most_output", "tier_of", "told_cost"]
 
 logger = logging.getLogger("unified_llm")
 
@@ -63,6 +63,24 @@ def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> flo
         logger.exception("the cost of a call could not be estimated: it counts as not priced")
         return None
     return estimated
+
+
+def cost_later(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> Callable[[], float | None]:
+    """What gives the `cost_of` a response: for those who need not know it now. It does not keep the response."""
+    told, prices = response.unlooked_cost, info.prices
+    provider, model = info.provider, info.model or response.model or ""
+
+    def look_up() -> float | None:
+        try:
+            cost = told() if callable(told) else told
+            if cost is None and prices is not None:
+                cost = prices.cost(provider, model, usage, tier=tier_of(usage))
+        except Exception:  # a price table is the application's, and so is what it raises
+            logger.exception("the cost of a call could not be looked up: it counts as not priced")
+            return None
+        return cost
+
+    return look_up
 
 
 def tier_of(usage: Usage) -> str | None:
