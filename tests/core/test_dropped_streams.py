@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from unified_llm import Budget, Limits
+from testkit.wire_server import HANG, WireServer, sse
+from unified_llm import Budget, Limits, UnifiedLLM
+from unified_llm.drivers import sync_pool
 from unified_llm.flow import Gate
 from unified_llm.policy import TokenBucket
 from unified_llm.testing import FakeLLM, Reply
@@ -21,7 +23,7 @@ LIMITS = {"offline": Limits(2, requests_per_minute=1e9, tokens_per_minute=1e9)}
 class Chat:
     """An object of an application, in a circle with itself: only the collector ends its stream."""
 
-    def __init__(self, llm: FakeLLM) -> None:
+    def __init__(self, llm: UnifiedLLM) -> None:
         self.me = self
         self.stream = llm.stream("x")
         while next(self.stream).type != "text_delta":
@@ -100,3 +102,28 @@ def test_a_place_that_comes_free_while_somebody_joins_the_line_is_theirs() -> No
     gate._queue = Line()
     assert gate.enter(20)
     assert gate.inside == 1
+
+
+def test_a_connection_of_a_stream_that_the_collector_ends_is_given_back_within_the_pool_too() -> None:
+    delta = {"id": "c", "choices": [{"index": 0, "delta": {"content": "some words"}, "finish_reason": None}]}
+    steps = [*sse([delta], end=False), HANG]
+
+    class Idle(deque[Any]):
+        def __bool__(self) -> bool:
+            gc.collect()
+            return bool(len(self))
+
+    with WireServer(lambda _: steps) as server, UnifiedLLM(base_url=server.url + "/v1", model="m") as llm:
+        gc.disable()
+        try:
+            Chat(llm)
+            for pool in list(sync_pool._POOLS):
+                pool._idle = Idle(pool._idle)
+            calling = threading.Thread(target=Chat, args=(llm,), daemon=True)
+            calling.start()
+            calling.join(10)
+            assert not calling.is_alive()
+        finally:
+            gc.enable()
+        gc.collect()
+        assert len(server.requests) == 2

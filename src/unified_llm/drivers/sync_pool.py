@@ -50,7 +50,9 @@ class Pool:
         _POOLS.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        # The garbage collector may end a stream, which gives its place back, while its thread holds the lock: within,
+        # nothing is called between looking at a number and changing it.
+        self._lock = threading.RLock()
         self._idle: deque[Connection] = deque()
         self._line: deque[threading.Lock] = deque()
         self._in_use = 0
@@ -83,8 +85,12 @@ class Pool:
             if self._in_use < self._limit:
                 self._in_use += 1
                 return
-            turn = threading.Lock()
-            turn.acquire()
+        turn = threading.Lock()
+        turn.acquire()
+        with self._lock:
+            if self._in_use < self._limit:  # meanwhile
+                self._in_use += 1
+                return
             self._line.append(turn)
         try:
             granted = turn.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
