@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
-from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_serializer, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_unified_llm._version import __version__
@@ -112,6 +112,10 @@ class ChatSettings(ConnectedModel, BaseChatModel):
 
     streaming: bool = False
     """Stream inside `invoke` too, so that callbacks see tokens."""
+
+    @field_serializer("provider_options", "extra_body", when_used="json-unless-none")
+    def _masked(self, value: Any) -> Any:
+        return masked(value)  # pydantic before 2.11 cannot write a SecretStr inside of a dictionary
 
     @field_validator("max_tokens", "top_k", "thinking")
     @classmethod
