@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
-from unified_llm.costs.estimates import completed, cost_later, cost_of, most_output, told_cost
+from unified_llm.costs.estimates import completed, cost_later, cost_of, looked_up, most_output, told_cost
 from unified_llm.costs.prices import is_amount
 from unified_llm.errors import InvalidRequestError
 from unified_llm.responses import ChatResponse, Embeddings
 
 __all__ = ["Budget", "BudgetExceeded", "BudgetGroup", "grouped"]
 
-
-logger = logging.getLogger("unified_llm")
 
 MOST_UNLOOKED = 16_384
 """Calls whose cost a budget in tokens looks up at once, if nobody asked for it before."""
@@ -205,10 +202,7 @@ class _Learned:
         """USD of a call of so many tokens; without a price, as much as the dearest to its model so far."""
         prices, cost = info.prices, None
         if prices is not None:
-            try:
-                cost = prices.expected(info.provider, info.model or "", given, taken)
-            except Exception:  # a price table is the application's, and so is what it raises
-                logger.exception("the cost of a call could not be expected: it counts as not known")
+            cost = looked_up(lambda: prices.expected(info.provider, info.model or "", given, taken))
         return self.dearest.get((info.provider, info.model), 0.0) if cost is None else cost
 
 

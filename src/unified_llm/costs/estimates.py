@@ -42,13 +42,18 @@ def completed(usage: Usage, info: Any, response: ChatResponse | Embeddings, *, c
     return replace(usage, input_tokens=given, output_tokens=taken)
 
 
+def looked_up(find: Callable[[], float | None]) -> float | None:
+    """What `find` finds in a price table; None, and a word in the log, when it raises: tokens count all the same."""
+    try:
+        return find()
+    except Exception:  # a price table is the application's, and so is what it raises
+        logger.exception("the cost of a call could not be looked up: it counts as not known")
+        return None
+
+
 def told_cost(response: ChatResponse | Embeddings) -> float | None:
     """The cost of a response; None when looking it up fails: a price that is not found must not lose the tokens."""
-    try:
-        return response.cost
-    except Exception:  # a price table is the application's, and so is what it raises
-        logger.exception("the cost of a call could not be looked up: it counts as not priced")
-        return None
+    return looked_up(lambda: response.cost)
 
 
 def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> float | None:
@@ -57,12 +62,7 @@ def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> flo
     if cost is not None or info.prices is None:
         return cost
     model = info.model or response.model or ""
-    try:
-        estimated: float | None = info.prices.cost(info.provider, model, usage, tier=tier_of(usage))
-    except Exception:
-        logger.exception("the cost of a call could not be estimated: it counts as not priced")
-        return None
-    return estimated
+    return looked_up(lambda: info.prices.cost(info.provider, model, usage, tier=tier_of(usage)))
 
 
 def cost_later(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> Callable[[], float | None]:
@@ -71,16 +71,12 @@ def cost_later(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> 
     provider, model = info.provider, info.model or response.model or ""
 
     def look_up() -> float | None:
-        try:
-            cost = told() if callable(told) else told
-            if cost is None and prices is not None:
-                cost = prices.cost(provider, model, usage, tier=tier_of(usage))
-        except Exception:  # a price table is the application's, and so is what it raises
-            logger.exception("the cost of a call could not be looked up: it counts as not priced")
-            return None
+        cost = told() if callable(told) else told
+        if cost is None and prices is not None:
+            cost = prices.cost(provider, model, usage, tier=tier_of(usage))
         return cost
 
-    return look_up
+    return lambda: looked_up(look_up)
 
 
 def tier_of(usage: Usage) -> str | None:

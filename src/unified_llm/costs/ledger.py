@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from unified_llm.costs.estimates import looked_up
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
 __all__ = ["Ledger", "Totals", "UsageRecord"]
-
-logger = logging.getLogger("unified_llm")
 
 MOST_WAITING = 16_384
 """Calls that may wait to be counted (some 8 MB); then a thread counts them, as it may have to load the price list."""
@@ -207,15 +205,5 @@ def _record(note: _Note | UsageRecord) -> UsageRecord:
     if isinstance(note, UsageRecord):
         return note
     (provider, model, label), usage, cost, cached, partial = note
-    return UsageRecord("", provider, model, label, usage, _looked_up(cost), cached=cached, partial=partial)
-
-
-def _looked_up(cost: float | Callable[[], float | None] | None) -> float | None:
-    """The cost; None when looking it up fails: one price must not lose the counts of the other calls."""
-    if not callable(cost):
-        return cost
-    try:
-        return cost()
-    except Exception:  # a price table is the application's, and so is what it raises
-        logger.exception("the cost of a call could not be looked up: it counts as not priced")
-        return None
+    known = looked_up(cost) if callable(cost) else cost
+    return UsageRecord("", provider, model, label, usage, known, cached=cached, partial=partial)
