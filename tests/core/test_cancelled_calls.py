@@ -67,7 +67,7 @@ class Closing(LLMProvider):
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
         try:
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()  # nothing ever comes
         except asyncio.CancelledError:
             raise APIConnectionError("closed") from None
         raise AssertionError
@@ -104,7 +104,7 @@ class SlowVectors(LLMProvider):
         raise APITimeoutError("no answer within 60 s")
 
     async def embed_async(self, request: EmbedRequest) -> Embeddings:
-        await asyncio.sleep(20)
+        await asyncio.Event().wait()  # nothing ever comes
         raise AssertionError
 
 

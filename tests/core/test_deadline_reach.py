@@ -52,7 +52,7 @@ class Undecided(LLMProvider):
         return "found"
 
     async def default_model_async(self) -> str | None:
-        await asyncio.sleep(TOO_LONG)
+        await asyncio.Event().wait()  # nothing ever comes
         return "found"
 
     def chat(self, request: ChatRequest) -> ChatResponse:
@@ -162,7 +162,7 @@ class LateGate:
     """Decides after a long time."""
 
     async def before_call(self, info: CallInfo) -> None:
-        await asyncio.sleep(TOO_LONG)
+        await asyncio.Event().wait()  # nothing ever comes
 
 
 async def test_a_gate_that_does_not_decide_before_the_deadline_stops_the_call() -> None:
@@ -195,7 +195,7 @@ async def test_a_hook_that_goes_on_and_fails_is_logged(caplog: pytest.LogCapture
 
 def test_a_hook_whose_loop_ends_before_it_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     async def write(record: UsageRecord) -> None:
-        await asyncio.sleep(TOO_LONG)
+        await asyncio.Event().wait()  # nothing ever comes
 
     asyncio.run(FakeLLM("hi", on_usage=write).chat_async("x", deadline=0.1))
     assert "its event loop ended" in caplog.text
@@ -207,7 +207,7 @@ async def test_cancelling_a_call_cancels_the_hook_it_waits_for() -> None:
     async def write(cost: float | None, model: str | None) -> None:
         begun.set()
         try:
-            await asyncio.sleep(TOO_LONG)
+            await asyncio.Event().wait()  # nothing ever comes
         except asyncio.CancelledError:
             cancelled.set()
             raise
