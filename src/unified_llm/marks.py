@@ -15,9 +15,10 @@ from unified_llm import _json
 from unified_llm.errors import InvalidMessageError
 from unified_llm.messages import File, Image, Message, Native, Part, Text, ToolCall, ToolResult
 
-__all__ = ["CLAUDE", "DOCUMENT_MARKS", "are_plain", "marked", "marks_of", "unsent_marks"]
+__all__ = ["CLAUDE", "DOCUMENT_MARKS", "WHY_UNSENT", "are_plain", "marked", "marks_of", "unsent_marks"]
 
 CLAUDE = "anthropic"
+WHY_UNSENT = "only Claude's blocks have it (prompt_caching=True is for every provider that caches on demand)"
 """The dialect whose blocks have these fields."""
 
 DOCUMENT_MARKS = ("cache_control", "citations", "context")
@@ -69,8 +70,10 @@ def are_plain(messages: Sequence[Message]) -> bool:
     return not [1 for m in messages for p in m.parts if type(p) is not Text or p.native is not None]
 
 
-def unsent_marks(messages: Sequence[Message]) -> Iterator[str]:
-    """Where `messages` have such fields, also in blocks that the caller wrote as a whole."""
+def unsent_marks(messages: Sequence[Message], dialect: str) -> Iterator[str]:
+    """Where `messages` have such fields that `dialect` cannot hold, also in blocks that the caller wrote as a whole."""
+    if dialect == CLAUDE:
+        return
     for i, message in enumerate(messages):
         for j, part in enumerate(message.parts):
             if part.native is not None or type(part) is ToolResult:

@@ -18,7 +18,7 @@ from unified_llm.errors import (
     UnifiedLLMError,
     UnsupportedOptionError,
 )
-from unified_llm.marks import CLAUDE, are_plain, unsent_marks
+from unified_llm.marks import WHY_UNSENT, are_plain, unsent_marks
 from unified_llm.profiles import Profile
 from unified_llm.providers.abstract import LLMProvider
 from unified_llm.providers.caching import CachedCall, CacheMiss, KeptOnly, key_of
@@ -125,7 +125,7 @@ class WireProvider(LLMProvider):
     def _encoded(self, request: ChatRequest, notes: tuple[Adjustment, ...] = (), *, plain: bool = False) -> WireCall:
         codec, config = self.codec_for(request), request.config
         call = codec.encode(request, self.context)
-        if not plain and codec.dialect != CLAUDE and (unsent := [*unsent_marks(request.messages)]):
+        if not plain and (unsent := [*unsent_marks(request.messages, codec.dialect)]):
             notes = (*notes, *self._unsent(unsent, config))
         if notes:
             call = replace(call, adjustments=(*notes, *call.adjustments))
@@ -135,15 +135,14 @@ class WireProvider(LLMProvider):
         return replace(call, connect=config.connect_timeout, first=first, total=config.deadline)
 
     def _unsent(self, places: list[str], config: ModelConfig) -> Iterator[Adjustment]:
-        """What is recorded of fields for Claude alone; under "error" the first one raises."""
-        reason = "only Claude's blocks have it (prompt_caching=True is for every provider that caches on demand)"
+        """What is recorded of fields that the dialect cannot hold; under "error" the first one raises."""
         if config.on_unsupported == "error":
             raise UnsupportedOptionError(
-                f"{places[0]} cannot be sent: {reason}",
+                f"{places[0]} cannot be sent: {WHY_UNSENT}",
                 provider=self.context.provider,
                 hint="leave it out, or set on_unsupported='warn' to go on without it",
             )
-        return (Adjustment("dropped", place, reason) for place in places)
+        return (Adjustment("dropped", place, WHY_UNSENT) for place in places)
 
     def _carrier(self, request: ChatRequest, call: WireCall) -> Driver | CachedCall:
         """Who carries out a call: the driver itself, or the request's cache in front of it."""
