@@ -154,6 +154,29 @@ async def test_health_is_answered_without_the_protocol() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("host", "evil.example.org", 421),
+        ("host", "10.0.0.7.evil.example.org:8765", 421),
+        ("host", "[", 421),
+        ("host", "", 421),
+        ("origin", "https://evil.example.org", 403),
+        ("host", "llm.example.org", 200),
+        ("host", "10.0.0.7:8765", 200),  # load balancers probe by address
+        ("host", "[2001:db8::7]:8765", 200),
+        ("origin", "http://localhost:6274", 200),
+    ],
+)
+async def test_health_is_told_to_nobody_whose_name_for_this_machine_is_unknown(
+    header: str, value: str, status: int
+) -> None:
+    settings = {"allowed_hosts": ("llm.example.org",)}
+    async with served(serve(ProbeProvider()), **settings) as url, httpx.AsyncClient(trust_env=False) as http:
+        response = await http.get(url.replace("/mcp", "/health"), headers={header: value})
+    assert response.status_code == status
+
+
 async def test_one_server_object_serves_http_and_memory_at_once() -> None:
     server = serve(ProbeProvider())
     async with served(server) as url, raw_client(url, HANDSHAKE) as client:

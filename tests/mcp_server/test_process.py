@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +202,50 @@ async def test_the_end_of_input_closes_upstream_requests_and_ends_the_process() 
             await server.end_input()
             assert await request.wait_gone_async(1.0)
             assert await server.exit_code(2) == 0
+
+
+def pipes_of_a_host(kind: str) -> tuple[int, int, int, int]:
+    """What a host writes to, the server's standard input and output, and what the host reads; the middle two do not
+    block, as hosts on Node and others leave them."""
+    if kind == "pipe":
+        (given, asking), (heard, answering) = os.pipe(), os.pipe()
+    else:
+        one, other = socket.socketpair(), socket.socketpair()
+        asking, given, heard, answering = (end.detach() for end in (*one, *other))
+    for fd in (given, answering):
+        os.set_blocking(fd, False)
+    return asking, given, answering, heard
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_large_messages_pass_both_ways_where_the_host_made_pipes_non_blocking_and_reads_slowly(kind: str) -> None:
+    asking, given, answering, heard = pipes_of_a_host(kind)
+    info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    vectors = {"texts": ["x"] * 512, "dimensions": 256, "encoding": "base64"}
+    calls = [{"name": "embed", "arguments": vectors} for _ in range(2)]
+    calls += [{"name": "chat", "arguments": {"prompt": "x" * 1_000_000}}]
+    messages: list[dict[str, Any]] = [
+        {"id": 0, "method": "initialize", "params": info},
+        {"method": "notifications/initialized"},
+    ]
+    messages += [{"id": n, "method": "tools/call", "params": call} for n, call in enumerate(calls, 1)]
+    command = [*SERVER, "--model", "offline:", "--embed-model", "offline:"]
+    with subprocess.Popen(command, stdin=given, stdout=answering) as server:
+        os.close(given)
+        os.close(answering)
+        with open(asking, "wb") as questions:  # noqa: PTH123  # file descriptors
+            questions.writelines(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n" for message in messages)
+            questions.flush()  # all of it, before a word is read
+            first = os.read(heard, 1)
+            with open(heard, "rb", buffering=1000) as answers:  # noqa: PTH123
+                lines = [first + answers.readline(), *(answers.readline() for _ in calls)]
+        assert server.wait(10) == 0
+    results = {answer["id"]: answer["result"] for answer in map(json.loads, lines)}
+    assert sorted(results) == [0, 1, 2, 3]
+    for number in (1, 2):
+        encoded = results[number]["structuredContent"]["embeddings_base64"]
+        assert [len(vector) for vector in encoded] == [1368] * 512
+    assert results[3]["structuredContent"]["status"] == "complete"
 
 
 def test_what_a_file_asks_for_is_answered_before_its_end_ends_the_process(tmp_path: Path) -> None:

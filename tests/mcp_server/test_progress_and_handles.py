@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from testkit.mcp_clients import ERAS, TestClient, in_memory
+from testkit.mcp_clients import ERAS, MCPError, TestClient, in_memory, wire
 from testkit.probe_provider import ProbeProvider
-from unified_llm import Embeddings, EmbedRequest, UnifiedLLM
-from unified_llm.errors import ServerError
+from unified_llm import Embeddings, EmbedRequest, ModelInfo, UnifiedLLM
+from unified_llm.errors import ModelNotFoundError, ServerError
 from unified_llm_mcp import ModelServer, Settings, build_server
 
 pytestmark = pytest.mark.parametrize("era", ERAS)
@@ -195,10 +195,64 @@ async def test_no_word_is_said_of_tools_that_are_not_offered(era: str) -> None:
     server = serve(ProbeProvider(), tools=("chat",))
     async with in_memory(server, era) as client:
         (chat,) = await client.tools()
-    said = str(chat) + str(server.instructions)
+        prompts = wire(await client.session.list_prompts())["prompts"]
+    said = str(chat) + str(server.instructions) + str(prompts)
     assert "get_response" not in said
     assert "list_models" not in said
     assert "embed" not in str(server.instructions)
+    assert "Model id, such as claude:" in said
+
+
+async def test_there_are_no_prompts_where_the_tool_that_they_use_is_not_offered(era: str) -> None:
+    async with in_memory(serve(ProbeProvider(), tools=("embed",)), era) as client:
+        assert wire(await client.session.list_prompts())["prompts"] == []
+        with pytest.raises(MCPError):
+            await client.session.get_prompt("ask", {"question": "x"})
+
+
+@pytest.mark.parametrize("offered", [("chat", "list_models"), ("chat", "embed")])
+async def test_where_to_find_models_is_said_by_the_name_of_what_is_offered(era: str, offered: tuple[str, ...]) -> None:
+    provider = ProbeProvider()
+    provider.error = ModelNotFoundError("there is no model m")
+    async with in_memory(serve(provider, tools=offered), era) as client:
+        gone = await client.call("chat", prompt="x", model="probe:m")
+        nobody = await client.call("chat", prompt="x", model="cluade:m")
+        models = wire(await client.session.read_resource("llm://models"))["contents"][0]["text"]
+    assert [gone.error["category"], nobody.error["category"]] == ["model_not_found", "unknown_provider"]
+    for result in (gone, nobody):
+        assert ("call list_models" in result.text) is ("list_models" in offered)
+        assert ("llm://models" in result.text) is ("list_models" not in offered)
+    assert "probe:talker" in models
+
+
+class SlowLists(ProbeProvider):
+    """Lists its models when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def list_models_async(self) -> list[ModelInfo]:
+        await self.may_answer.wait()
+        return await super().list_models_async()
+
+
+async def test_heartbeats_come_while_providers_list_their_models(era: str) -> None:
+    provider = SlowLists()
+    heard = Heard()
+    async with in_memory(serve(provider, heartbeat=0.01), era) as client, asyncio.TaskGroup() as group:
+        call = group.create_task(client.call("list_models", provider="probe", progress=heard))
+        async with asyncio.timeout(5):
+            while len(heard.all) < 3:
+                heard.arrived.clear()
+                await heard.arrived.wait()
+        provider.may_answer.set()
+    assert {message for _, _, message in heard.all} == {None}
+    assert call.result().structured["total"] == 3
+    async with in_memory(serve(provider), era) as client:
+        quick = Heard()
+        await client.call("list_models", provider="probe", progress=quick)
+        assert quick.all == []
 
 
 class SlowVectors(ProbeProvider):

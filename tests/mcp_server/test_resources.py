@@ -94,16 +94,45 @@ async def test_usage_counts_what_is_known_and_what_is_not(era: str) -> None:
     }
 
 
-async def test_embeddings_too_large_for_a_result_are_read_whole_or_by_rows(era: str) -> None:
+async def test_embeddings_are_read_whole_or_by_rows(era: str) -> None:
     async with in_memory(serve(ProbeProvider(dimensions=1536)), era) as client:
-        result = await client.call("embed", texts=["a"] * 200, encoding="resource")
+        result = await client.call("embed", texts=["a"] * 90, encoding="resource")
         uri = result.structured["resource_uri"]
         (whole,) = await read(client, uri)
         (rows,) = await read(client, f"{uri}?rows=1-2")
+    assert result.text.endswith(f"in the resource {uri}.")
     packed = base64.b64decode(whole["blob"])
-    assert len(packed) == 200 * 1536 * 4
+    assert len(packed) == 90 * 1536 * 4
     assert base64.b64decode(rows["blob"]) == packed[1536 * 4 : 3 * 1536 * 4]
     assert array("f", packed[:4])[0] == array("f", [0.1])[0]
+
+
+async def test_embeddings_too_large_for_a_message_are_read_in_parts_each_with_the_address_of_the_next(era: str) -> None:
+    async with in_memory(serve(ProbeProvider(dimensions=1536)), era) as client:
+        result = await client.call("embed", texts=["a"] * 250)
+        uri = result.structured["resource_uri"]
+        assert f"97 rows at a time: {uri}?rows=0-96" in result.text
+        packed, asked, address = b"", [], uri
+        while address:
+            asked.append(address.removeprefix(uri))
+            vectors, *rest = await read(client, address)
+            assert len(json.dumps(vectors)) < 900_000
+            packed += base64.b64decode(vectors["blob"])
+            told = json.loads(rest[0]["text"]) if rest else {}
+            assert told.items() >= {"truncated": True, "rows": 250, "dimensions": 1536}.items() or not rest
+            address = told.get("next", "")
+        two = await read(client, f"{uri}?rows=10-11")
+    assert asked == ["", "?rows=97-249", "?rows=194-249"]
+    assert list(array("f", packed)) == [x for row in range(250) for x in array("f", [0.1 * (row + 1)] * 1536)]
+    assert [base64.b64decode(content["blob"]) for content in two] == [packed[10 * 1536 * 4 : 12 * 1536 * 4]]
+
+
+async def test_a_vector_longer_than_any_part_is_read_whole(era: str) -> None:
+    async with in_memory(serve(ProbeProvider(dimensions=200_000)), era) as client:
+        result = await client.call("embed", texts=["a", "b"])
+        first, rest = await read(client, result.structured["resource_uri"])
+    assert len(base64.b64decode(first["blob"])) == 800_000
+    assert json.loads(rest["text"])["next"].endswith("?rows=1-1")
 
 
 async def test_an_answer_too_long_for_a_result_is_cut_and_read_as_a_resource(era: str) -> None:

@@ -23,6 +23,7 @@ from mcp.shared.message import SessionMessage
 
 from unified_llm.errors import ConfigurationError
 from unified_llm_mcp.failures import ToolCallError
+from unified_llm_mcp.settings import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,14 +322,19 @@ class CatalogueServer(MCPServer[Any]):
             ConfigurationError: the installed SDK lacks protections that the transport needs.
         """
         _require_http_protections()
-        from mcp.server.transport_security import TransportSecuritySettings
-        from starlette.responses import JSONResponse
+        from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+        from starlette.responses import JSONResponse, Response
 
-        async def health(request: Any) -> JSONResponse:
-            return JSONResponse({"status": "ok"})
+        checks = TransportSecuritySettings.model_validate(security)
+
+        async def health(request: Any) -> Response:
+            # Load balancers probe by address, which no DNS name stands behind that could be rebound.
+            host = request.headers.get("host", "")
+            hosts = [*checks.allowed_hosts, *([host] if is_address(host) else [])]
+            check = TransportSecurityMiddleware(checks.model_copy(update={"allowed_hosts": hosts}))
+            return await check.validate_request(request) or JSONResponse({"status": "ok"})
 
         self.custom_route("/health", methods=["GET"])(health)
-        checks = TransportSecuritySettings.model_validate(security)
         if SDK_2:
             return self.streamable_http_app(
                 streamable_http_path=path, max_request_body_size=max_body_bytes, transport_security=checks

@@ -12,11 +12,11 @@ from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.arguments import EmbedArguments
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.progress import follow
-from unified_llm_mcp.results import compact, tool_result
+from unified_llm_mcp.results import MAX_RESOURCE_BYTES, compact, tool_result
 from unified_llm_mcp.runs import Run
 from unified_llm_mcp.state import EmbedRun, ServerState
 
-__all__ = ["embed", "float32_bytes"]
+__all__ = ["embed", "float32_bytes", "rows_of_a_part"]
 
 FLOAT_NUMBERS = 4096
 """Most numbers sent as JSON floats by ``auto``: about 50 kB."""
@@ -133,7 +133,15 @@ def _encoded(
         "mimeType": "application/octet-stream",
         "description": f"{len(vectors)} x {vectors.dimensions} little-endian float32, row by row",
     }
-    return tool_result(_summary(structured, f"the resource {uri}"), structured | {"resource_uri": uri}, link)
+    where, rows = f"the resource {uri}", rows_of_a_part(vectors)
+    if rows < len(vectors):
+        where += f", {rows} rows at a time: {uri}?rows=0-{rows - 1}, and so on"
+    return tool_result(_summary(structured, where), structured | {"resource_uri": uri}, link)
+
+
+def rows_of_a_part(vectors: Embeddings) -> int:
+    """How many vectors fit, as base64, into the contents of one resource."""
+    return max(1, MAX_RESOURCE_BYTES * 3 // 4 // (4 * (vectors.dimensions or 1)))
 
 
 def _summary(structured: dict[str, Any], where: str) -> str:

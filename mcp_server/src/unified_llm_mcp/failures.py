@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from unified_llm import errors
@@ -95,17 +96,22 @@ _HINTS = {
     "unknown_provider": "call list_models to see the providers and models there are",
 }
 
+_UNLISTED = "leave model empty for the server's default, or take an id from the resource llm://models"
+_HINTS_UNLISTED = _HINTS | {"model_not_found": _UNLISTED, "unknown_provider": _UNLISTED}
+"""The same where the tool list_models is not offered."""
+
 _SPENDING = "ask for less (a smaller max_tokens); or ask the person who runs the server to raise --max-spend"
 
 
-def failure_of(error: UnifiedLLMError) -> ToolCallError:
-    """The tool failure of a library error."""
+def failure_of(error: UnifiedLLMError, tools: Sequence[str]) -> ToolCallError:
+    """The tool failure of a library error. `tools` are the names of those offered: hints speak of no other."""
     from unified_llm import BudgetExceeded  # not above: the list of tools is told before the library is loaded
 
     if isinstance(error, BudgetExceeded):
         return ToolCallError("spending_limit", error.message, hint=_SPENDING, provider=error.provider)
     category = next((name for kind, name in _CATEGORIES if isinstance(error, kind)), "error")
-    hints = [for_callers(error.hint), _HINTS.get(category)]
+    ours = _HINTS if "list_models" in tools else _HINTS_UNLISTED
+    hints = [for_callers(error.hint), ours.get(category)]
     return ToolCallError(
         category,
         error.message,

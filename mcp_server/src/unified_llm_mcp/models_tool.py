@@ -9,6 +9,7 @@ from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.arguments import ListModelsArguments
 from unified_llm_mcp.catalogue import NOT_RUNNING, Models
 from unified_llm_mcp.failures import ToolCallError
+from unified_llm_mcp.progress import follow
 from unified_llm_mcp.results import compact, tool_result
 from unified_llm_mcp.state import ServerState
 
@@ -18,7 +19,7 @@ __all__ = ["list_models", "model_entry"]
 async def list_models(state: ServerState, arguments: ListModelsArguments, call: Call) -> dict[str, Any]:
     """The models there are, a page of them, and for each provider that could not say, why."""
     try:
-        found = await state.models.find(arguments.provider)
+        found = await _found(state, arguments.provider, call)
     except TimeoutError as error:
         raise ToolCallError(
             "timeout",
@@ -38,6 +39,17 @@ async def list_models(state: ServerState, arguments: ListModelsArguments, call: 
         errors=found.errors or None,
     )
     return tool_result(_text(structured, found), structured)
+
+
+async def _found(state: ServerState, provider: str, call: Call) -> Models:
+    """The models of `provider`, or of all; while they are asked, heartbeats keep the client's patience."""
+    run = state.runs.start(lambda _: state.models.find(provider))
+    try:
+        await follow(run, call, wait=None, heartbeat=state.settings.heartbeat)
+    except BaseException:  # cancelled, or the connection is gone
+        run.cancel()
+        raise
+    return run.result()
 
 
 def _matches(model: ModelInfo, arguments: ListModelsArguments) -> bool:

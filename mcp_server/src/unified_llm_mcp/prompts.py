@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ class _Prompt:
     text: str
 
 
-_MODEL = "Model id as list_models returns it, such as claude:claude-sonnet-5-5."
+_BY_LIST = " as list_models returns it"
+_MODEL = f"Model id{_BY_LIST}, such as claude:claude-sonnet-5-5."
 
 PROMPTS: dict[str, _Prompt] = {
     "ask": _Prompt(
@@ -48,15 +49,18 @@ PROMPTS: dict[str, _Prompt] = {
 }
 
 
-def definitions() -> list[dict[str, Any]]:
-    """The prompts as the protocol writes them."""
+def definitions(tools: Sequence[str]) -> list[dict[str, Any]]:
+    """The prompts as the protocol writes them, for a server with these tools: none without `chat`, which all use."""
+    if "chat" not in tools:
+        return []
+    left_out = "" if "list_models" in tools else _BY_LIST
     return [
         {
             "name": name,
             "title": prompt.title,
             "description": prompt.description,
             "arguments": [
-                {"name": argument, "description": text, "required": argument in prompt.required}
+                {"name": argument, "description": text.replace(left_out, ""), "required": argument in prompt.required}
                 for argument, text in (prompt.required | prompt.optional).items()
             ],
         }
@@ -64,14 +68,14 @@ def definitions() -> list[dict[str, Any]]:
     ]
 
 
-def render(name: str, arguments: Mapping[str, str]) -> dict[str, Any] | None:
-    """A prompt with its arguments, as the protocol writes it; None when there is none of that name.
+def render(name: str, arguments: Mapping[str, str], tools: Sequence[str]) -> dict[str, Any] | None:
+    """A prompt with its arguments, as the protocol writes it; None when `definitions` has none of that name.
 
     Raises:
         ValueError: a required argument is missing, or one is unknown.
     """
     prompt = PROMPTS.get(name)
-    if prompt is None:
+    if prompt is None or "chat" not in tools:
         return None
     missing = [argument for argument in prompt.required if not arguments.get(argument, "").strip()]
     unknown = [argument for argument in arguments if argument not in prompt.required | prompt.optional]

@@ -49,7 +49,8 @@ TEMPLATES: list[dict[str, Any]] = [
         "uriTemplate": "llm://embeddings/{embeddings_id}{?rows}",
         "name": "embeddings",
         "title": "Embeddings",
-        "description": "Vectors of an embed call, little-endian float32 row by row; rows is FIRST-LAST, from 0.",
+        "description": "Vectors of an embed call, little-endian float32 row by row; rows is FIRST-LAST, from 0. "
+        "What does not fit is at the next address in a second content.",
         "mimeType": OCTETS,
     },
 ]

@@ -11,7 +11,7 @@ from unified_llm.errors import UnifiedLLMError
 from unified_llm.messages import Message, Text
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm_mcp._sdk import Call, protocol_error
-from unified_llm_mcp.embed_tool import float32_bytes
+from unified_llm_mcp.embed_tool import float32_bytes, rows_of_a_part
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.models_tool import model_entry
 from unified_llm_mcp.resource_list import JSON, MARKDOWN, OCTETS, PLAIN
@@ -117,8 +117,13 @@ async def _embeddings(state: ServerState, rest: str, query: str, call: Call) -> 
     vectors = state.embeddings.get(call.subject, rest)
     if vectors is None:
         return None
-    rows = _range("rows", query, len(vectors))
-    return [(b"".join(float32_bytes(vectors.vectors[row]) for row in rows), OCTETS)]
+    wanted = _range("rows", query, len(vectors))
+    rows = wanted[: rows_of_a_part(vectors)]
+    contents: Contents = [(b"".join(float32_bytes(vectors.vectors[row]) for row in rows), OCTETS)]
+    if rows.stop >= wanted.stop:
+        return contents
+    last = {"truncated": True, "rows": len(vectors), "dimensions": vectors.dimensions}
+    return contents + _json(last | {"next": f"llm://embeddings/{rest}?rows={rows.stop}-{wanted.stop - 1}"})
 
 
 def _part(text: str, kind: str, uri: str, query: str) -> Contents:

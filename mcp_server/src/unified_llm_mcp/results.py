@@ -18,7 +18,7 @@ MAX_DATA_BYTES = 280_000
 """The same of an answer with ``data``, which is in its result three times."""
 
 MAX_RESOURCE_BYTES = 800_000
-"""The same of a text that is read as a resource, where it is once."""
+"""The same of a text, or of vectors as base64, that are read as a resource, where they are once."""
 
 FINISH_REASONS = (
     "stop", "length", "tool_calls", "stop_sequence", "content_filter", "refusal", "pause", "context_overflow",

@@ -1,4 +1,4 @@
-"""Chats in tasks of their own, so that one can outlive the request that started it and be fetched later."""
+"""Calls in tasks of their own: one can be watched, outlive the request that started it, and be fetched later."""
 
 from __future__ import annotations
 

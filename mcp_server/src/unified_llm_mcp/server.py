@@ -130,10 +130,10 @@ class _ServerCatalogue:
         return [(well_formed(one) if isinstance(one, str) else one, kind) for one, kind in contents]
 
     def prompts(self) -> list[dict[str, Any]]:
-        return prompts.definitions()
+        return prompts.definitions(self._deferred.settings.tools)
 
     def prompt(self, name: str, arguments: Mapping[str, str]) -> dict[str, Any] | None:
-        return prompts.render(name, arguments)
+        return prompts.render(name, arguments, self._deferred.settings.tools)
 
     async def complete(self, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
         if not completion.known(kind, name):
@@ -158,7 +158,7 @@ def _guarded(deferred: Deferred, tool: ToolData) -> Handler:
         except ToolCallError as failure:
             return failure_result(failure)
         except UnifiedLLMError as error:
-            return failure_result(failure_of(error))
+            return failure_result(failure_of(error, deferred.settings.tools))
         except Exception:
             logger.exception("the tool %s failed", tool.name)
             return failure_result(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from unified_llm.errors import ConfigurationError
 
-__all__ = ["TOOL_NAMES", "Settings", "is_loopback"]
+__all__ = ["TOOL_NAMES", "Settings", "is_address", "is_loopback"]
 
 TOOL_NAMES = ("chat", "embed", "list_models", "get_response")
 _POSITIVE = (
@@ -103,3 +104,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def is_address(host: str) -> bool:
+    """Whether a value of the header Host, with or without a port, is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(re.sub(r":\d+$", "", host).strip("[]"))
+    except ValueError:
+        return False
+    return True
