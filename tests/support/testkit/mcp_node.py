@@ -45,12 +45,16 @@ def find_node_tools() -> NodeTools | str:
     """The tools, or why there are none.
 
     UNIFIED_LLM_NODE_TOOLS names another folder that holds node_modules. Raises `FileNotFoundError` when they are not
-    there either: whoever sets it does not want those tests skipped.
+    usable there: whoever sets it does not want those tests skipped.
     """
     given = os.environ.get("UNIFIED_LLM_NODE_TOOLS")
-    modules = Path(given or FOLDER) / "node_modules"
-    if given and not modules.is_dir():
-        raise FileNotFoundError(f"UNIFIED_LLM_NODE_TOOLS names {given}, which holds no node_modules")
+    found = _tools_in(Path(given or FOLDER) / "node_modules")
+    if given and isinstance(found, str):
+        raise FileNotFoundError(f"UNIFIED_LLM_NODE_TOOLS names {given}, but {found}")
+    return found
+
+
+def _tools_in(modules: Path) -> NodeTools | str:
     if not modules.is_dir():
         return f"Node tools are not installed: run `npm install --no-package-lock` in {FOLDER.name}/ of the MCP tests"
     own = modules / "node" / "bin" / "node"
