@@ -159,9 +159,9 @@ class ModelConfig:
     def with_limits(self, timeout: float | None, deadline: float) -> ModelConfig:
         """A copy with other limits of time, in seconds; without a timeout the provider's holds."""
         copy = object.__new__(ModelConfig)
-        copy.__dict__.update(self.__dict__)
-        copy.__dict__["timeout"] = timeout
-        copy.__dict__["deadline"] = deadline
+        values = copy.__dict__
+        values.update(self.__dict__)
+        values["timeout"], values["deadline"] = timeout, deadline
         return copy
 
     @classmethod

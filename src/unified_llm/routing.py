@@ -87,7 +87,7 @@ class Router:
         self.detection: Detection | None = None
         self.model: str | None = model
         self._current: str | None = None
-        self._found: dict[str | None, Target] = {}
+        self._found: dict[str | None, tuple[Target]] = {}
         self._deployed: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._price = cost
         pools = {name: self._pool(name, given) for name, given in (deployments or {}).items()}
@@ -251,24 +251,18 @@ class Router:
         Raises:
             UnknownProviderError: UNIFIED_LLM_PROVIDER names no provider, or `ref` looks like one misspelled.
         """
-        if not fallbacks:
-            return self._targets(ref)
-        targets = [*self._targets(ref)]
+        targets = self._found.get(ref) or self._targets(ref)
         for fallback in fallbacks:
-            targets += self._targets(fallback)
-        return tuple(targets)
+            targets += self._found.get(fallback) or self._targets(fallback)
+        return targets
 
     def _targets(self, ref: str | None) -> tuple[Target, ...]:
-        name = ref or self.model or ""
-        return self.balancer.targets(name) if name in self.balancer.pools else (self._target(ref),)
-
-    def _target(self, ref: str | None) -> Target:
-        known = self._found.get(ref)
-        if known is not None:
-            return known
+        wanted = ref or self.model or ""
+        if wanted in self.balancer.pools:
+            return self.balancer.targets(wanted)
         name, model = self._split(ref)
         provider = name or self.current_name()
-        target = Target(provider, provider, model)
+        target = (Target(provider, provider, model),)
         # What names its provider always means the same, and the client's own model until another is set.
         if self._split_ref(ref)[0] is not None if ref else self.model is not None and self.detection is None:
             if len(self._found) >= MOST_FOUND:

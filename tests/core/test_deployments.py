@@ -147,10 +147,7 @@ def test_the_cheapest_is_first_and_the_unknown_last() -> None:
 
 def test_ordering_is_pure() -> None:
     members = [Member(A), Member(B)]
-    orders = {
-        ordered("weighted", members, {}, now=0.0, random=random.Random(3).random, cost=lambda _: None)
-        for _ in range(20)
-    }
+    orders = {ordered("weighted", members, random.Random(3).random) for _ in range(20)}
     assert len(orders) == 1
 
 

@@ -212,7 +212,7 @@ def test_an_open_breaker_sends_nothing_and_the_next_target_answers() -> None:
     breaker = CircuitBreaker(BreakerSettings(failures=1, seconds=10))
     breaker.failed(0)
     world = World()
-    value, attempts = world.run(["hi"], (A, B), breakers={A: breaker})
+    value, attempts = world.run(["hi"], (A, B), breakers={A: breaker, B: CircuitBreaker()})
     assert (value, world.sent) == ("hi", ["b"])
     assert "left alone" in attempts[0].reason
     with pytest.raises(OverloadedError):

@@ -141,11 +141,11 @@ class ClientBase:
         """The options for one request: what is left of the deadline bounds it, and its silences."""
         if step.expires is None:
             return config
-        left = max(0.001, step.expires - self._flow.clock())  # finding the model, or waiting for a place, took time
-        silence = left
-        for limit in (config.timeout, self._timeout):
-            if limit is not None and limit < silence:
-                silence = limit
+        left = silence = max(0.001, step.expires - self._flow.clock())  # finding the model, or a place, took time
+        if (limit := config.timeout) is not None and limit < silence:
+            silence = limit
+        if (limit := self._timeout) is not None and limit < silence:
+            silence = limit
         return config.with_limits(silence, left)
 
     def _finish(

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
-from unified_llm.costs.estimates import completed, cost_later, cost_of, looked_up, most_output, told_cost
+from unified_llm.costs.estimates import completed, cost_later, cost_of, most_output, tell_not_known, told_cost
 from unified_llm.costs.prices import is_amount
 from unified_llm.errors import InvalidRequestError
 from unified_llm.responses import ChatResponse, Embeddings
@@ -139,19 +139,19 @@ class Budget:
 
     def _hold(self, tokens: int, usd: float) -> bool:
         """Hold what a call is expected to take; False when it may not be made."""
-        if self.usd is not None:
-            coming = self._spent_usd + self._coming_usd
-            if coming >= self.usd or coming + usd > self.usd:
+        coming_usd, coming_tokens = self._coming_usd, self._coming_tokens
+        if (limit := self.usd) is not None:
+            taken = self._spent_usd + coming_usd
+            if taken >= limit or taken + usd > limit:
                 return False
-        if self.tokens is not None:
-            coming = self.spent_tokens + self._coming_tokens
-            if coming >= self.tokens or coming + tokens > self.tokens:
+        if (limit := self.tokens) is not None:
+            taken = self.spent_tokens + coming_tokens
+            if taken >= limit or taken + tokens > limit:
                 return False
         if self.refuse_unpriced and self._unpriced_calls:
             return False
         self._in_flight += 1
-        self._coming_tokens += tokens
-        self._coming_usd += usd
+        self._coming_tokens, self._coming_usd = coming_tokens + tokens, coming_usd + usd
         return True
 
     def _release(self, tokens: int, usd: float) -> None:
@@ -200,10 +200,16 @@ class _Learned:
 
     def expected_usd(self, info: Any, given: int, taken: int) -> float:
         """USD of a call of so many tokens; without a price, as much as the dearest to its model so far."""
-        prices, cost = info.prices, None
+        prices, provider, model = info.prices, info.provider, info.model
         if prices is not None:
-            cost = looked_up(lambda: prices.expected(info.provider, info.model or "", given, taken))
-        return self.dearest.get((info.provider, info.model), 0.0) if cost is None else cost
+            try:
+                cost = prices.expected(provider, model or "", given, taken)
+            except Exception:  # noqa: BLE001  # the table is the application's
+                tell_not_known()
+                cost = None
+            if cost is not None:
+                return float(cost)
+        return self.dearest.get((provider, model), 0.0)
 
 
 # Of all budgets, as a call may concern several. The garbage collector may end a call (a stream that was dropped) while
@@ -244,8 +250,8 @@ class BudgetGroup:
         """Whether `hook` is one of them."""
         return any(budget is hook for budget in self._budgets)
 
-    def before_call(self, info: Any) -> None:
-        """Hold what the call is expected to take. Raises `BudgetExceeded`."""
+    def before_call(self, info: Any, held: _Hold | None = None) -> None:
+        """Hold what the call is expected to take, in the place of what is `held`. Raises `BudgetExceeded`."""
         if self._label is not None and info.label != self._label:
             return
         learned = self._learned
@@ -256,7 +262,7 @@ class BudgetGroup:
         usd = learned.expected_usd(info, given, taken) if self._in_usd else 0.0
         tokens = given + taken
         with _LOCK:
-            if (held := info.state.pop(self, None)) is not None:
+            if held is not None:
                 self._release(held[1], held[2])
             for budget in self._budgets:
                 if not budget._hold(tokens, usd):
@@ -267,22 +273,12 @@ class BudgetGroup:
     def before_attempt(self, info: Any) -> None:
         """Hold what the next request is expected to take, in the place of the last, which was counted if it is billed;
         another target may be dearer. Raises `BudgetExceeded`."""
-        if self in info.state:
-            self.before_call(info)
-
-    def on_response(self, info: Any, response: ChatResponse | Embeddings) -> None:
-        """Count what the call took, in the place of what it was expected to take."""
-        hold = info.state.get(self)
-        if hold is None or getattr(response, "cached", False):  # that used nothing: `on_end` releases what is held
-            return
-        self._count(hold, info, response, ended=True)
-        del info.state[self]
+        if (held := info.state.pop(self, None)) is not None:
+            self.before_call(info, held)
 
     def on_partial(self, info: Any, response: ChatResponse) -> None:
         """Count what arrived of an answer; the call may go on with another target."""
-        hold = info.state.get(self)
-        if hold is not None:
-            self._count(hold, info, response, ended=False)
+        self.on_response(info, response, ended=False)
 
     def on_end(self, info: Any) -> None:
         """Release what the call was expected to take, unless it was counted."""
@@ -291,7 +287,11 @@ class BudgetGroup:
             with _LOCK:
                 self._release(hold[1], hold[2])
 
-    def _count(self, hold: _Hold, info: Any, response: ChatResponse | Embeddings, *, ended: bool) -> None:
+    def on_response(self, info: Any, response: ChatResponse | Embeddings, *, ended: bool = True) -> None:
+        """Count what the call took; if it `ended`, in the place of what it was expected to take."""
+        hold: _Hold | None = info.state.get(self)
+        if hold is None or getattr(response, "cached", False):  # that used nothing: `on_end` releases what is held
+            return
         told = response.usage
         given, taken = told.input_tokens, told.output_tokens
         usage = told
@@ -307,7 +307,7 @@ class BudgetGroup:
         else:
             cost = cost_of(response, info, usage)
         guessed, tokens, usd = hold
-        learned = self._learned
+        learned, took = self._learned, given + taken
         with _LOCK:
             if taken > learned.longest:  # noqa: PLR1730  # a comparison is cheaper than max()
                 learned.longest = taken
@@ -317,14 +317,23 @@ class BudgetGroup:
             if cost is not None and cost > learned.dearest.get((info.provider, info.model), 0.0):
                 learned.dearest[info.provider, info.model] = cost
             for budget in self._budgets:
-                budget.spent_tokens += given + taken
-                if later is None:
-                    budget._add(cost)
-                else:
+                budget.spent_tokens += took
+                if cost is not None:
+                    budget._spent_usd += cost
+                elif later is not None:
                     budget._unlooked.append(later)
+                else:
+                    budget._unpriced_calls += 1
                 if ended:
                     budget._release(tokens, usd)
-        for budget in self._budgets if later is not None else ():
+        if ended:
+            del info.state[self]
+        if later is not None:
+            self._look_up()
+
+    def _look_up(self) -> None:
+        """Look the costs up that are not known yet, when they are many."""
+        for budget in self._budgets:
             if len(budget._unlooked) >= MOST_UNLOOKED:
                 budget._look_up()
 

@@ -11,7 +11,7 @@ from unified_llm.preparation import approximate_part_tokens
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
-__all__ = ["completed", "cost_later", "cost_of", "most_output", "tier_of", "told_cost"]
+__all__ = ["completed", "cost_later", "cost_of", "looked_up", "most_output", "tell_not_known", "tier_of", "told_cost"]
 
 logger = logging.getLogger("unified_llm")
 
@@ -46,14 +46,23 @@ def looked_up(find: Callable[[], float | None]) -> float | None:
     """What `find` finds in a price table; None, and a word in the log, when it raises: tokens count all the same."""
     try:
         return find()
-    except Exception:  # a price table is the application's, and so is what it raises
-        logger.exception("the cost of a call could not be looked up: it counts as not known")
+    except Exception:  # noqa: BLE001  # a price table is the application's, and so is what it raises
+        tell_not_known()
         return None
+
+
+def tell_not_known() -> None:
+    """Log the exception that is being handled: a cost could not be looked up."""
+    logger.exception("the cost of a call could not be looked up: it counts as not known")
 
 
 def told_cost(response: ChatResponse | Embeddings) -> float | None:
     """The cost of a response; None when looking it up fails: a price that is not found must not lose the tokens."""
-    return looked_up(lambda: response.cost)
+    try:
+        return response.cost
+    except Exception:  # noqa: BLE001  # as in `looked_up`, which for each call is dearer
+        tell_not_known()
+        return None
 
 
 def cost_of(response: ChatResponse | Embeddings, info: Any, usage: Usage) -> float | None:

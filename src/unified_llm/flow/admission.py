@@ -62,24 +62,38 @@ class _Meter:
     def begin(self, tokens: int, now: float) -> float | None:
         """Take the turn of a call of about so many tokens, and its place when the turn has come and one is free: then
         None, else the seconds until the turn comes."""
+        gate = self.gate
         with self._lock:
             pause = self.requests.reserve(1, now) if self.requests is not None else 0.0
             if self.tokens is not None:
                 by_tokens = self.tokens.reserve(tokens, now)
                 if by_tokens > pause:  # noqa: PLR1730  # a comparison is cheaper than max()
                     pause = by_tokens
-            inside = pause == 0.0 and (self.gate is None or self.gate.try_enter_locked())
-        if self._given_back or (self.gate is not None and self.gate.left):
+            inside = pause == 0.0 and (gate is None or gate.try_enter_locked())
+        if self._given_back or (gate is not None and gate.left):
             self._settle()
         return None if inside else pause
 
     def end(self, tokens: int, *, inside: bool) -> None:
         """Leave, having taken so many tokens more than was thought (fewer, if negative)."""
-        if tokens and self.tokens is not None:
-            self._given_back.append((0, -tokens))
-        if inside and self.gate is not None:
-            self.gate.left.append(None)
-        self._settle()
+        gate, back = self.gate, self._given_back
+        if not self._lock.acquire(False):  # who holds it sees to what is noted, as in `Gate`
+            if tokens and self.tokens is not None:
+                back.append((0, -tokens))
+            if inside and gate is not None:
+                gate.left.append(None)
+            self._settle()
+            return
+        try:
+            if tokens and self.tokens is not None:
+                self.tokens.adjust(tokens)
+            granted = gate.leave_locked() if inside and gate is not None else None
+        finally:
+            self._lock.release()
+        if granted is not None and gate is not None:
+            gate.wake((granted,))
+        if back or (gate is not None and gate.left):
+            self._settle()
 
     def give_back(self, tokens: int) -> None:
         """Undo a reservation that was not used."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from unified_llm.errors import APITimeoutError
 
@@ -39,10 +40,15 @@ class Scope:
 
     __slots__ = ("_cancelling", "_deadlines", "_taken_back", "_task", "expired", "when")
 
-    def __init__(self, deadlines: _Deadlines, task: asyncio.Task[Any], when: float) -> None:
-        self._deadlines, self._task, self.when = deadlines, task, when
-        self._cancelling = task.cancelling()
+    def __init__(self, deadlines: _Deadlines, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None  # noqa: S101  # coroutines run in tasks
+        self._deadlines, self._task, self._cancelling = deadlines, task, task.cancelling()
         self.expired = self._taken_back = False
+        self.when = when = loop.time() + seconds
+        deadlines.scopes.add(self)
+        if when < deadlines.at:
+            deadlines.arm(when)
 
     def leave(self) -> None:
         """Nothing is cancelled from now on, nor counts as cancelled: somebody may have made an error of it."""
@@ -66,38 +72,29 @@ class Scope:
 class _Deadlines:
     """The calls under way on one loop. The timer is left armed when its call ends: most deadlines come in order."""
 
-    __slots__ = ("_at", "_loop", "_timer", "scopes")
+    __slots__ = ("_loop", "_timer", "at", "scopes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.scopes: set[Scope] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._at = 0.0
+        self.at = math.inf
 
-    def enter(self, seconds: float) -> Scope:
-        """A scope of so many seconds for the running task."""
-        task = asyncio.current_task(self._loop)
-        assert task is not None  # noqa: S101  # coroutines run in tasks
-        scope = Scope(self, task, self._loop.time() + seconds)
-        self.scopes.add(scope)
-        if self._timer is None or scope.when < self._at:
-            self._arm(scope.when)
-        return scope
-
-    def _arm(self, when: float) -> None:
+    def arm(self, when: float) -> None:
+        """Look at the loop's time `when`, and not at `at`, which is later."""
         if self._timer is not None:
             self._timer.cancel()
-        self._at = when
+        self.at = when
         self._timer = self._loop.call_at(when, self._tick)
 
     def _tick(self) -> None:
-        now = max(self._loop.time(), self._at)
-        self._timer = None
+        now = max(self._loop.time(), self.at)
+        self._timer, self.at = None, math.inf
         for scope in [scope for scope in self.scopes if scope.when <= now]:
             self.scopes.discard(scope)
             scope.expire()
         if self.scopes:
-            self._arm(min(scope.when for scope in self.scopes))
+            self.arm(min(scope.when for scope in self.scopes))
 
 
 _BY_LOOP: dict[asyncio.AbstractEventLoop, _Deadlines] = {}
@@ -111,7 +108,7 @@ def scope_of(seconds: float) -> Scope:
         for other in [other for other in list(_BY_LOOP) if other.is_closed()]:
             _BY_LOOP.pop(other, None)
         known = _BY_LOOP[loop] = _Deadlines(loop)
-    return known.enter(seconds)
+    return Scope(known, loop, seconds)
 
 
 async def within(seconds: float, work: Awaitable[T]) -> T:

@@ -120,12 +120,18 @@ class Gate:
         granted: list[_Ticket] = []
         while self.left:
             self.left.popleft()
-            if self._queue:
-                granted.append(self._queue.popleft())
-                granted[-1].granted = True
-            else:
-                self._inside -= 1
+            if (ticket := self.leave_locked()) is not None:
+                granted.append(ticket)
         return granted
+
+    def leave_locked(self) -> _Ticket | None:
+        """Leave, for who holds `lock`: the one who is in instead, to be woken without it."""
+        if not self._queue:
+            self._inside -= 1
+            return None
+        ticket = self._queue.popleft()
+        ticket.granted = True
+        return ticket
 
     def wake(self, granted: Iterable[_Ticket]) -> None:
         """Tell those who wait that they are in."""

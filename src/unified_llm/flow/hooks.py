@@ -149,9 +149,10 @@ class HookList:
         """Call a hook method of everybody from sync code; coroutines are run to their end."""
         if info.over:
             return
+        given = (info, *args)
         for method in self._methods[name]:
             try:
-                result = method(info, *args)
+                result = method(*given)
                 if result is not None and inspect.isawaitable(result):
                     _run(result, self._left(info))
             except Exception as exc:  # noqa: BLE001  # somebody else's code must not break the call
@@ -161,10 +162,11 @@ class HookList:
         """`call` from async code. What is cancelled within has called all hooks, unless it is the gate."""
         if info.over:
             return
+        given = (info, *args)
         methods = iter(self._methods[name])
         for method in methods:
             try:
-                result = method(info, *args)
+                result = method(*given)
                 if result is not None and inspect.isawaitable(result):
                     await self._wait(name, result, self._left(info))
             except asyncio.CancelledError:

@@ -266,16 +266,16 @@ class Flow:
 
     def is_well(self, target: Target) -> bool:
         """Whether no breaker keeps calls from `target`."""
-        return self._breakers is None or self._breakers.get(target).state == "closed"
+        return self._breakers is None or self._breakers[target].state == "closed"
 
     def note(self, target: Target, error: BaseException | None) -> None:
         """Tell the breaker of `target` what came of a request that the plan does not know of."""
         if self._breakers is None:
             return
         if error is None:
-            self._breakers.get(target).succeeded()
+            self._breakers[target].succeeded()
         elif isinstance(error, UnifiedLLMError) and is_the_targets_fault(error):
-            self._breakers.get(target).failed(self.clock())
+            self._breakers[target].failed(self.clock())
 
     def _pause(self, info: CallInfo, step: Wait) -> None:
         self.hooks.call("on_retry", info, step.error, step.seconds)
@@ -335,9 +335,9 @@ class Flow:
 
 
 def _retarget(info: CallInfo, step: Send) -> bool:
-    target = step.target
-    changed = (info.target, info.model) != (target.key, target.model)
-    info.target, info.provider, info.model, info.attempt = target.key, target.provider, target.model, step.attempt
+    key, provider, model = step.target
+    changed = info.target != key or info.model != model
+    info.target, info.provider, info.model, info.attempt = key, provider, model, step.attempt
     return changed
 
 
@@ -367,9 +367,8 @@ class _Breakers(dict[Target, CircuitBreaker]):
         super().__init__()
         self._settings = settings
 
-    def get(self, target: Target, _: Any = None) -> CircuitBreaker:
-        found = super().get(target)
-        return self.setdefault(target, CircuitBreaker(self._settings)) if found is None else found
+    def __missing__(self, target: Target) -> CircuitBreaker:
+        return self.setdefault(target, CircuitBreaker(self._settings))
 
 
 async def _each_within(

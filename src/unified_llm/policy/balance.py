@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Literal, TypeAlias, get_args
 
 from unified_llm.credentials import secret
@@ -50,14 +51,6 @@ class Deployment:
             object.__setattr__(self, "options", options)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One deployment, resolved: its target and its share."""
-
-    target: Target
-    weight: float = 1.0
-
-
 @dataclass(slots=True)
 class Load:
     """What is known of a target: calls in flight, and the smoothed seconds to an answer, measured at `measured`."""
@@ -80,14 +73,22 @@ class Load:
         self.measured = now
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One deployment, resolved: its target, its share, and what is known of it."""
+
+    target: Target
+    weight: float = 1.0
+    load: Load = field(default_factory=Load)
+
+
 def ordered(
     strategy: Strategy,
     members: Sequence[Member],
-    loads: Mapping[str, Load],
-    *,
-    now: float,
     random: Callable[[], float],
-    cost: Callable[[Target], float | None],
+    *,
+    now: float = 0.0,
+    cost: Callable[[Target], float | None] = lambda target: None,
 ) -> tuple[Target, ...]:
     """The targets in the order in which to ask them. Pure: `random` gives numbers in [0, 1), `now` is in seconds.
 
@@ -95,24 +96,25 @@ def ordered(
     """
     if strategy == "order":
         return tuple(m.target for m in members)
+    by_load = strategy == "least_busy"
     ranked = []
     for position, member in enumerate(members):
         weight = member.weight
-        draw = random() ** (1 / weight) if weight else -1.0
-        if strategy == "least_busy":
-            rank = len(loads.get(member.target.key, _UNKNOWN).begun) / (weight or 1.0)
+        if by_load:
+            rank = len(member.load.begun) / (weight or 1.0)
         elif strategy == "latency":
-            rank = _seconds(loads.get(member.target.key, _UNKNOWN), now)
+            rank = _seconds(member.load, now)
         elif strategy == "cost":
             rank = _or_last(cost(member.target))
         else:
             rank = 0.0
-        ranked.append((weight == 0, rank, -draw, position, member.target))
+        draw = random() ** (1.0 / weight) if weight else 0.0
+        ranked.append((not weight, rank, -draw, position, member.target))
     ranked.sort()  # no two have the same position: targets are not compared
-    return tuple([place[4] for place in ranked])
+    return tuple(map(_TARGET, ranked))
 
 
-_UNKNOWN = Load()
+_TARGET: Callable[[tuple[Any, ...]], Target] = itemgetter(4)
 
 
 def _seconds(load: Load, now: float) -> float:
@@ -145,21 +147,17 @@ class Balancer:
         self.strategy = strategy
         self.pools = pools
         self._cost, self._clock, self._random = cost, clock, random
-        self._loads = {m.target.key: Load() for pool in pools.values() for m in pool}
+        self._loads = {m.target.key: m.load for pool in pools.values() for m in pool}
         self._times = strategy == "latency"
+        self._plain = not self._times and strategy != "cost"  # neither the time nor prices matter
         self._watches = self._times or strategy == "least_busy"
         self._lock = threading.RLock()  # the garbage collector may end a call within `_note`
 
     def targets(self, name: str) -> tuple[Target, ...]:
         """The targets of a call to `name`, the one to ask first first."""
-        return ordered(
-            self.strategy,
-            self.pools[name],
-            self._loads,
-            now=self._clock() if self._times else 0.0,
-            random=self._random,
-            cost=self._cost,
-        )
+        if self._plain:
+            return ordered(self.strategy, self.pools[name], self._random)
+        return ordered(self.strategy, self.pools[name], self._random, now=self._clock(), cost=self._cost)
 
     def on_request(self, info: Any) -> None:
         """A request begins (the client calls this)."""

@@ -111,8 +111,8 @@ def plan(
     """Ask the targets in order until one answers.
 
     Yields `Send` and `Wait`; expects an `Outcome` after each `Send`. Returns the value and the failed attempts
-    before it. `after_delivery` allows another target to start over after part of an answer was delivered. `started`
-    is the clock's time from which the deadline counts, if not from the first step.
+    before it. `breakers` has one for each target. `after_delivery` allows another target to start over after part of
+    an answer was delivered. `started` is the clock's time from which the deadline counts, if not from the first step.
 
     Raises:
         UnifiedLLMError: the last error, with all of them in its `attempts`; or one that was thrown in instead of an
@@ -121,7 +121,7 @@ def plan(
     run = _Run(retry, budget, clock, random, clock() if started is None else started)
     failure: UnifiedLLMError | None = None
     for target in targets:
-        breaker = None if breakers is None else breakers.get(target)
+        breaker = None if breakers is None else breakers[target]
         if breaker is not None and breaker.state != "closed" and not breaker.allows(clock()):
             skipped = OverloadedError(
                 f"{target.name} failed too often and is left alone for now",
