@@ -6,13 +6,16 @@ written out here, because that package promises no stable names either.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unified_llm._optional import require
+from unified_llm.collecting import is_collecting, watch_collector
 from unified_llm.messages import Message, MessageRole, Text, Thinking, ToolCall, ToolResult
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm.requests import ChatRequest, ModelConfig
@@ -80,9 +83,14 @@ class OpenTelemetryHooks:
         self._duration = histogram("operation.duration", "s", "GenAI operation duration.", _DURATIONS)
         self._first = histogram("operation.time_to_first_chunk", "s", "Time to receive the first chunk.", _DURATIONS)
         self._tokens = histogram("token.usage", "{token}", "Number of input and output tokens used.", _TOKENS)
+        watch_collector()
+        atexit.unregister(_report_dropped)
+        atexit.register(_report_dropped)  # what is registered last runs first: before the SDK shuts down
 
     def on_request(self, info: CallInfo) -> None:
         """Start the span of a request (the client calls this)."""
+        if _DROPPED:
+            _report_dropped()
         common = _common(info)
         span = self._tracer.start_span(
             f"{common['gen_ai.operation.name']} {info.model or ''}".strip(),
@@ -111,14 +119,17 @@ class OpenTelemetryHooks:
         span, common, started = info.state.pop(self, (None, {}, 0.0))
         if span is None:
             return
-        if not isinstance(error, GeneratorExit):
-            common["error.type"] = type(error).__name__
-            span.set_attribute("error.type", type(error).__name__)
-            status = getattr(error, "status", None)
-            if status is not None:
-                span.set_attribute("http.response.status_code", status)
-            description = getattr(error, "message", type(error).__name__)  # ours are redacted
-            span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, description))
+        if isinstance(error, GeneratorExit):
+            _DROPPED.append((span, time.time_ns(), self._duration, time.perf_counter() - started, common))
+            _report_dropped()
+            return
+        common["error.type"] = type(error).__name__
+        span.set_attribute("error.type", type(error).__name__)
+        status = getattr(error, "status", None)
+        if status is not None:
+            span.set_attribute("http.response.status_code", status)
+        description = getattr(error, "message", type(error).__name__)  # ours are redacted
+        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, description))
         span.end()
         self._duration.record(time.perf_counter() - started, common)
 
@@ -138,6 +149,26 @@ class OpenTelemetryHooks:
         first = getattr(response, "time_to_first_token", None)
         if first is not None:
             self._first.record(first, common)
+
+
+_DROPPED: deque[tuple[Any, int, Any, float, dict[str, Any]]] = deque()
+"""Streams that were left: span, end in ns since the epoch, histogram of durations, seconds, attributes."""
+
+
+def _report_dropped() -> None:
+    """Report the streams that were left: now, or at the next request where the garbage collector ended them.
+
+    It may do so while its own thread holds a lock of the SDK, for which whoever reports would wait for ever.
+    """
+    if is_collecting():
+        return
+    while _DROPPED:
+        try:
+            span, ended, durations, seconds, common = _DROPPED.popleft()
+        except IndexError:  # another thread was faster
+            return
+        span.end(ended)
+        durations.record(seconds, common)
 
 
 def _common(info: CallInfo) -> dict[str, Any]:

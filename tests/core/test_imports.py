@@ -45,7 +45,7 @@ STILL_HEAVY = [name for name in HEAVY if name not in ("httpx", "httpcore", "pyda
 FLOORS: list[set[str]] = [
     {"errors", "_json", "usage"},
     {"parts", "vectors"},
-    {"_optional", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
+    {"_optional", "collecting", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
     {"marks"},
     {"content_blocks", "part_types"},
     {"requests", "schema_problems", "message_dumps"},

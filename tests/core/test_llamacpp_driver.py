@@ -21,6 +21,7 @@ import pytest
 from testkit.local import OPTIONS, chat_call, driver_of, ended, idle, slots, wait
 from testkit.tiny_gguf import TinyModel, write_tiny_gguf
 from unified_llm.drivers.llamacpp import EngineOptions, LlamaCppDriver
+from unified_llm.drivers.llamacpp_engine import ENGINES
 from unified_llm.errors import (
     ConfigurationError,
     MissingDependencyError,
@@ -69,6 +70,17 @@ def test_drivers_of_one_file_share_its_process_until_the_last_is_closed(fresh: L
     assert not ended(model.pid)
     other.close()
     assert ended(model.pid)
+
+
+def test_closing_a_driver_waits_for_nobody_as_a_finalizer_may_do_it_anywhere(fresh: LlamaCppDriver) -> None:
+    model = fresh.loaded("tiny")
+    with ENGINES._lock:  # as the thread has that is interrupted by the collector
+        closing = threading.Thread(target=fresh.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+        assert model.alive
+    assert wait(lambda: not model.alive, 20)
 
 
 def test_a_closed_driver_loads_its_model_again_when_it_is_asked(fresh: LlamaCppDriver) -> None:

@@ -12,7 +12,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ import pytest
 from testkit.lmstudio_ws_double import LMStudioDouble, Say
 from unified_llm import APIConnectionError, APITimeoutError, LMStudioProvider, StreamInterruptedError, UnifiedLLM
 from unified_llm.cache import MemoryCache
+from unified_llm.drivers.lmstudio import LMStudioDriver
 from unified_llm.stream import TextDelta
 
 LIMIT = 0.5
@@ -361,3 +362,28 @@ def test_an_answer_in_the_cache_asks_nobody(studio: LMStudioDouble, stream: bool
             assert response == "Echo: x"
         assert response.cached
     assert len(studio.predictions) == 1
+
+
+def test_a_client_may_be_closed_in_the_thread_of_its_own_connection_as_the_collector_does(
+    studio: LMStudioDouble,
+) -> None:
+    provider = LMStudioProvider(base_url=studio.url, transport="sdk")
+    UnifiedLLM(provider, model="tiny").chat("x")
+    driver = provider._websockets.driver
+    assert isinstance(driver, LMStudioDriver)
+    thread = driver._thread
+    assert thread is not None
+    closed: Future[None] = Future()
+
+    def close() -> None:
+        try:
+            provider.close()
+        except RuntimeError as exc:
+            closed.set_exception(exc)
+        else:
+            closed.set_result(None)
+
+    thread._loop.call_soon_threadsafe(close)
+    closed.result(10)
+    thread._thread.join(10)
+    assert not thread._thread.is_alive()

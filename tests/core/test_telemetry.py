@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import subprocess
 import sys
+import textwrap
+import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, SimpleFixedSizeExemplarReservoir
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -34,12 +40,12 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
 class Telemetry:
     """Hooks, and what they reported."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, views: Sequence[View] = (), **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
-        meters = MeterProvider([self.reader])
+        meters = MeterProvider([self.reader], views=views)
         self.hooks = OpenTelemetryHooks(tracer_provider=self.provider, meter_provider=meters, **options)
 
     @property
@@ -136,6 +142,72 @@ def test_an_abandoned_stream_ends_its_span_and_is_no_error(telemetry: Telemetry)
         next(iter(stream))
     assert telemetry.span.status.status_code is StatusCode.UNSET
     assert "error.type" not in attributes(telemetry.span)
+
+
+class Collecting(SimpleFixedSizeExemplarReservoir):
+    """Collects garbage while the SDK, which calls it, holds its lock."""
+
+    def collect(self, point_attributes: Any) -> list[Any]:
+        gc.collect()
+        return super().collect(point_attributes)
+
+
+class Chat:
+    """An object of an application, in a circle with itself: only the collector ends its stream."""
+
+    def __init__(self, llm: UnifiedLLM) -> None:
+        self.me = self
+        self.stream = llm.stream("x")
+        next(self.stream)
+
+
+def test_a_stream_that_the_collector_ends_within_a_lock_of_the_sdk_is_reported_by_the_next_request() -> None:
+    view = View(instrument_name="*", exemplar_reservoir_factory=lambda _: lambda **given: Collecting())
+    telemetry = Telemetry(views=[view])
+    llm = FakeLLM("one", "two three", "four", hooks=[telemetry.hooks])
+    gc.collect()
+    gc.disable()
+    try:
+        llm.chat("x")
+        Chat(llm)
+        exporting = threading.Thread(target=telemetry.reader.get_metrics_data, daemon=True)
+        exporting.start()
+        exporting.join(10)
+        assert not exporting.is_alive()
+    finally:
+        gc.enable()
+    assert len(telemetry.spans) == 1
+    later = time.time_ns()
+    llm.chat("x")
+    assert len(telemetry.spans) == 3
+    dropped = telemetry.spans[1]
+    assert dropped.attributes is not None
+    assert dropped.attributes["gen_ai.request.stream"] is True
+    assert dropped.status.status_code is StatusCode.UNSET
+    assert dropped.end_time is not None
+    assert dropped.end_time < later
+    assert sum(point.count for point in telemetry.points("gen_ai.client.operation.duration")) == 3
+
+
+def test_a_stream_that_the_collector_ends_last_is_reported_when_the_process_ends() -> None:
+    program = """
+        import gc
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+        from unified_llm import OpenTelemetryHooks
+        from unified_llm.testing import FakeLLM
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name)))
+        stream = FakeLLM("one two", hooks=[OpenTelemetryHooks(tracer_provider=provider)]).stream("x")
+        next(stream)
+        circle = [stream]
+        circle.append(circle)
+        del stream, circle
+        gc.collect()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout.startswith("chat")
 
 
 def test_durations_and_tokens_are_measured(telemetry: Telemetry) -> None:

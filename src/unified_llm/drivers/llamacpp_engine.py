@@ -285,17 +285,31 @@ class Engines:
 
     def _release_all(self, released: SimpleQueue[int]) -> None:
         while True:
-            self.release(released.get())
+            user = released.get()
+            self._lock.acquire()
+            self._release_locked(user)
 
     def release(self, user: int) -> None:
-        """`user` needs none of its models any more; those that nobody needs are unloaded."""
-        with self._lock:
+        """`user` needs none of its models any more; those that nobody needs are unloaded.
+
+        Waits for no lock, as a client may be closed by a finalizer, too: while one is taken it is `release_later`.
+        """
+        if self._lock.acquire(blocking=False):
+            self._release_locked(user)
+        else:
+            self.release_later(user)
+
+    def _release_locked(self, user: int) -> None:
+        """`release` by the one who has the lock, and gives it back here."""
+        try:
             for users in self._users.values():
                 users.discard(user)
             unused = [spec for spec, users in self._users.items() if not users]
             models = [self._models.pop(spec, None) for spec in unused]
             for spec in unused:
                 del self._users[spec]
+        finally:
+            self._lock.release()
         for model in models:
             _stop(model)
 

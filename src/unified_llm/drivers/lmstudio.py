@@ -168,7 +168,7 @@ class _LoopThread:
         """Close the session and end the thread."""
         with contextlib.suppress(RuntimeError):  # it ended in between
             self._loop.call_soon_threadsafe(self._over.set)
-        if wait:
+        if wait and threading.current_thread() is not self._thread:  # the collector runs finalizers in any thread
             self._thread.join(timeout=5)
 
 

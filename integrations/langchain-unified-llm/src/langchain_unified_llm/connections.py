@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -125,5 +126,6 @@ class Connections:
 
 
 def _close_all(clients: Mapping[Any, UnifiedLLM]) -> None:
-    for client in clients.values():
-        client.close()
+    with ExitStack() as closing:  # one that cannot be closed keeps no other one open
+        for client in clients.values():
+            closing.callback(client.close)

@@ -1,0 +1,30 @@
+"""Whether the garbage collector is at work: what it ends, it ends in the middle of whatever its thread does.
+
+That thread may hold any lock, also those of other libraries; whoever waits for one then waits for ever.
+"""
+
+from __future__ import annotations
+
+import gc
+from threading import get_ident
+
+__all__ = ["is_collecting", "watch_collector"]
+
+_thread: int | None = None
+"""The thread in which it is at work; there is one at a time."""
+
+
+def watch_collector() -> None:
+    """Make `is_collecting` know, from now on."""
+    if _note not in gc.callbacks:
+        gc.callbacks.append(_note)
+
+
+def is_collecting() -> bool:
+    """Whether this code is run by the garbage collector (a finalizer, a generator that is closed)."""
+    return _thread == get_ident()
+
+
+def _note(phase: str, _: object) -> None:
+    global _thread
+    _thread = get_ident() if phase == "start" else None
