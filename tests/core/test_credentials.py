@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import keyring
+import keyring.backends.null
 import keyring.errors
 import pytest
 from keyring.backend import KeyringBackend
@@ -328,7 +329,7 @@ def test_a_keyring_whose_service_is_gone_has_nothing(config: Path, caplog: pytes
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-# -- files under several writers, behind links, and unreadable ones ----------------------------------------------------
+# -- files under several writers, behind links, and unreadable ones ---------------------------------------------------
 
 NAMES = ("openai", "claude", "mistral", "groq", "deepseek", "xai", "together", "fireworks")
 
@@ -486,3 +487,224 @@ def test_a_pickled_config_keeps_the_headers_its_call_needs_and_what_comes_back_h
             llm.chat("x")
         assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY.encode() not in pickle.dumps(caught.value)
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+ALIASES_IN_USE = [("grok", "xai"), ("lm-studio", "lmstudio"), ("azure_openai", "azure"), ("llama.cpp", "llamacpp")]
+
+
+@pytest.mark.parametrize(("alias", "name"), [*ALIASES_IN_USE, ("anthropic", "claude"), (" OpenAI", "openai")])
+def test_the_manager_knows_a_provider_by_every_name_of_it(
+    alias: str, name: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = CredentialManager()
+    manager.set_api_key(alias, KEY, CredentialSource.CONFIG_FILE)
+    assert json.loads(config.read_text()) == {name: {"api_key": KEY}}
+    assert manager.get_api_key(name) == manager.get_api_key(alias) == Secret(KEY)
+    assert manager.clear_credentials(alias, CredentialSource.CONFIG_FILE)
+    manager.set_api_key(alias, KEY)
+    assert manager.credential_source(name) is CredentialSource.EXPLICIT
+    assert manager.clear_credentials(name)
+    monkeypatch.setenv(manager.variables(alias)[0], KEY)
+    assert manager.credential_source(alias) is CredentialSource.ENV
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES_IN_USE)
+def test_a_file_may_use_any_name_of_a_provider_and_a_new_key_replaces_that(alias: str, name: str, config: Path) -> None:
+    for content in ({alias: {"api_key": "old-key-12"}}, {f"{alias}_api_key": "old-key-12"}):
+        write(config, content)
+        manager = CredentialManager()
+        assert find_key(name, None, ()) == Secret("old-key-12")
+        manager.set_api_key(name, KEY, CredentialSource.CONFIG_FILE)
+        assert find_key(name, None, ()) == Secret(KEY)
+        assert manager.clear_credentials(name)
+        assert json.loads(config.read_text()) == {}
+
+
+def test_names_of_your_own_are_taken_as_they_are(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", KEY)
+    manager = CredentialManager(names={"Mine": ["MINE"], "anthropic": []})
+    assert manager.get_api_key("Mine") == Secret(KEY)
+    assert manager.get_configured_providers() == ["Mine"]
+
+
+# -- what a file says and nobody understands --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"openai": KEY}, "openai."),
+        ({"openai": {"apikey": KEY}}, "openai.apikey."),
+        ({"openai": {"api_key": 5}}, "openai.api_key."),
+        ({"openai_api_key": 5}, "openai_api_key."),
+        ({"providers": {"openai": {"api_key": KEY, "organisation_id": "o"}}}, "openai.organisation_id."),
+    ],
+)
+def test_an_entry_that_is_not_understood_is_named_once(
+    content: dict[str, Any], named: str, config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(config, content)
+    source = ConfigFileSource()
+    for _ in range(2):
+        source.get("openai", ("OPENAI_API_KEY",))
+        source.get("claude", ())
+    assert len(caplog.records) == 1
+    assert f"left out: {named} " in caplog.text
+    assert str(config) in caplog.text
+    assert KEY not in caplog.text
+    write(config, {**content, "note": "changed"})
+    source.get("openai", ())
+    assert len(caplog.records) == 2
+
+
+def test_notes_blank_fields_and_other_forms_of_the_file_are_no_reason_to_warn(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(config, {"note": "x", "openai": {"api_key": "", "base_url": None}, "openai_api_key": KEY, "providers": []})
+    assert CredentialManager().get_api_key("openai") == Secret(KEY)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": ' + "9" * 5_000 + "}"], ids=["brackets", "digits"])
+def test_json_that_python_cannot_hold_is_an_error_of_the_tree(content: str, config: Path) -> None:
+    write(config, content)
+    with pytest.raises(ConfigurationError, match="is not valid JSON"):
+        CredentialManager().get_api_key("openai")
+    assert config.read_text() == content
+
+
+# -- what an error carries along --------------------------------------------------------------------------------------
+
+
+def carried(error: BaseException | None) -> str:
+    """All that can be reached from an exception: its text, its causes and contexts, and the variables of its frames."""
+    said: list[object] = []
+    while error is not None:
+        said += [repr(error), vars(error), getattr(error, "doc", ""), getattr(error, "object", "")]
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "credentials" in frame.f_code.co_filename and frame.f_code.co_filename != __file__:
+                said.append(frame.f_locals)
+        error = error.__cause__ or error.__context__
+    return repr(said)
+
+
+def test_an_unreadable_file_is_not_carried_along_by_its_error(config: Path, tmp_path: Path) -> None:
+    write(config, '{"claude": {"api_key": "' + KEY)
+    with pytest.raises(ConfigurationError, match="line 1, column") as caught:
+        ConfigFileSource().get("claude", ())
+    assert KEY not in carried(caught.value)
+    config.write_bytes(b'{"claude": {"api_key": "' + KEY.encode() + b'\xff"}}')
+    with pytest.raises(ConfigurationError, match="not UTF-8: line 1, column 46") as caught:
+        ConfigFileSource().get("claude", ())
+    assert KEY not in carried(caught.value)
+
+
+def test_what_a_keyring_said_is_not_carried_along(config: Path) -> None:
+    keyring.set_keyring(BrokenKeyring())  # type: ignore[no-untyped-call]  # as above
+    source = CredentialManager().keyring
+    with pytest.raises(ConfigurationError, match="OSError") as caught:
+        source.save("claude", {"api_key": KEY})
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+def test_a_manager_with_keys_does_not_show_them_and_does_not_travel(config: Path) -> None:
+    write(config, {"claude": {"api_key": KEY}})
+    manager = CredentialManager()
+    manager.set_api_key("openai", KEY)
+    assert manager.get_api_key("claude") == manager.get_api_key("openai") == Secret(KEY)
+    assert KEY not in repr(vars(manager))
+    with pytest.raises(TypeError, match="not serialised"):
+        pickle.dumps(manager)
+    assert KEY.encode() not in pickle.dumps(manager.file)
+    assert pickle.loads(pickle.dumps(manager.file)).get("claude", ()) == {"api_key": KEY}
+
+
+# -- machines without a home folder, or with a keyring that is switched off -------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="homes are looked up in the POSIX user database")
+def test_without_a_home_folder_there_is_no_file_to_read_and_none_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "UNIFIED_LLM_CONFIG", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    manager = CredentialManager()
+    assert "~/.unified_llm" in repr(manager)
+    assert manager.get_api_key("openai") is None
+    UnifiedLLM("openai", api_key=KEY, model="m").close()
+    for name in ("openai", "claude"):
+        with pytest.raises(MissingCredentialError, match="no API key"):
+            UnifiedLLM(name, model="m").chat("x")
+    with pytest.raises(ConfigurationError, match="no such home folder") as caught:
+        manager.set_api_key("openai", KEY, CredentialSource.CONFIG_FILE)
+    assert "UNIFIED_LLM_CONFIG" in str(caught.value.hint)
+    assert not Path("~").exists()
+
+
+def test_a_configuration_in_the_home_of_nobody_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIFIED_LLM_CONFIG", "~nobody-of-that-name/x.json")
+    assert CredentialManager().get_api_key("openai") is None
+    with pytest.raises(ConfigurationError, match="no such home folder"):
+        ConfigFileSource().save("openai", {"api_key": KEY})
+
+
+def test_a_keyring_that_is_switched_off_does_not_pretend_to_keep(config: Path) -> None:
+    keyring.set_keyring(keyring.backends.null.Keyring())  # type: ignore[no-untyped-call]  # as above
+    with pytest.raises(ConfigurationError, match=r"keyring\.backends\.null\.Keyring\) does not keep it") as caught:
+        CredentialManager().set_api_key("claude", KEY, CredentialSource.KEYRING)
+    assert "configuration file" in str(caught.value.hint)
+
+
+def test_a_keyring_is_asked_only_when_it_may_have_the_answer(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(MemoryKeyring):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: list[str] = []
+
+        def get_password(self, service: str, username: str) -> str | None:
+            self.asked.append(username)
+            return super().get_password(service, username)
+
+    mine = Counting()
+    keyring.set_keyring(mine)
+    manager = CredentialManager()
+    manager.set_api_key("groq", KEY, CredentialSource.KEYRING)
+    manager.set_api_key("claude", KEY)
+    write(config, {"mistral": {"api_key": KEY}})
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    mine.asked.clear()
+    assert [manager.get_api_key(name) for name in ("claude", "openai", "mistral")] == [Secret(KEY)] * 3
+    assert mine.asked == []
+    assert set(manager.get_configured_providers()) == {"claude", "openai", "mistral", "groq"}
+    assert mine.asked == ["__providers__"]
+    assert manager.get_api_key("groq") == Secret(KEY)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("OPENAI_API_KEY='ab' # comment", "ab"),
+        ('OPENAI_API_KEY="ab"# comment', "ab"),
+        ("export\tOPENAI_API_KEY = ab\t# comment", "ab"),
+        ("OPENAI_API_KEY=a#b", "a#b"),
+        ("OPENAI_API_KEY='a # b'", "a # b"),
+        ("OPENAI_API_KEY='a\"b", "'a\"b"),
+        ("OPENAI_API_KEY=# nothing", None),
+        ("# OPENAI_API_KEY=ab", None),
+    ],
+)
+def test_a_line_of_a_dot_env_is_taken_as_a_shell_takes_it(
+    line: str, value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / ".env").write_text(f"{line}\n", encoding="utf-8")
+    found = DotEnvSource("~/.env").get("openai", ("OPENAI_API_KEY",))
+    assert found == ({} if value is None else {"api_key": value})

@@ -45,7 +45,7 @@ def keep(out: Output, provider: str, source: str, *, from_stdin: bool, base_url:
 
 def show(out: Output) -> None:
     """List provider and source of every key."""
-    rows = [(name, str(source)) for name, source in _configured(CredentialManager()).items()]
+    rows = [(name, str(source)) for name, source in CredentialManager().configured_sources().items()]
     if out.json:
         out.data({"credentials": [{"provider": name, "source": source} for name, source in rows]})
         return
@@ -111,19 +111,6 @@ def _read(name: str, from_stdin: bool) -> str:
     if not is_terminal(sys.stdin):
         raise InvalidRequestError("there is nobody to ask for the key", hint="--stdin reads it from a pipe")
     return getpass.getpass(f"API key of {name} (it is not shown): ")
-
-
-def _configured(manager: CredentialManager) -> dict[str, CredentialSource]:
-    """Every provider with a key. The keyring is asked once, for its index: each look-up may ask to unlock it."""
-    stored = set(manager.keyring.stored())
-    found: dict[str, CredentialSource] = {}
-    for name, config in PROVIDER_CONFIGS.items():
-        source = manager.credential_source(name, quiet=True) if config.env else None
-        if source is None and name in stored:
-            source = CredentialSource.KEYRING
-        if source is not None:
-            found[name] = source
-    return found
 
 
 def _described(manager: CredentialManager, name: str, source: CredentialSource) -> str:

@@ -1,12 +1,12 @@
 """Where keys come from: explicit > environment > configuration file > keyring. Values never show in a repr or a log."""
 
 from unified_llm.credentials.chain import CHAIN, find_key, missing_key
+from unified_llm.credentials.dot_env import DotEnvSource
 from unified_llm.credentials.manager import CredentialManager, CredentialSource
 from unified_llm.credentials.secret import Secret, secret
 from unified_llm.credentials.sources import (
     FIELDS,
     ConfigFileSource,
-    DotEnvSource,
     EnvironmentSource,
     Source,
     default_config_path,

@@ -18,7 +18,6 @@ from unified_llm.errors import ConfigurationError
 
 __all__ = [
     "ConfigFileSource",
-    "DotEnvSource",
     "EnvironmentSource",
     "Source",
     "default_config_path",
@@ -46,51 +45,30 @@ class EnvironmentSource:
     label = "environment"
 
     def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
-        return _from_variables(os.environ, names)
+        return from_variables(os.environ, names)
 
 
-def _from_variables(variables: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:
+def from_variables(variables: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:
     key = next((value for name in names if (value := (variables.get(name) or "").strip())), None)
     return {"api_key": key} if key else {}
 
 
-class DotEnvSource:
-    """A ``.env`` file, read only when somebody asks for this source: ``CHAIN.insert(1, DotEnvSource(".env"))``.
-
-    A file that does not exist has nothing; one that cannot be read is a `ConfigurationError`.
-    """
-
-    label = ".env file"
-
-    def __init__(self, path: str | Path = ".env") -> None:
-        self.path = Path(path)
-
-    def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
-        return _from_variables(self._variables(), names)
-
-    def _variables(self) -> dict[str, str | None]:
-        try:
-            lines = _read_text(self.path).splitlines()
-        except FileNotFoundError:
-            return {}
-        variables: dict[str, str | None] = {}
-        for line in lines:
-            name, equals, value = line.strip().removeprefix("export ").partition("=")
-            if equals and not name.startswith("#"):
-                variables[name.strip()] = _unquoted(value.strip())
-        return variables
-
-
-def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value.split(" #", 1)[0].rstrip()
-
-
 def default_config_path() -> Path:
-    """UNIFIED_LLM_CONFIG, else ``~/.unified_llm/config.json``."""
-    given = os.environ.get("UNIFIED_LLM_CONFIG", "").strip()
-    return Path(given).expanduser() if given else Path.home() / ".unified_llm" / "config.json"
+    """UNIFIED_LLM_CONFIG, else ``~/.unified_llm/config.json``; with its ``~`` where there is no such home folder."""
+    return expanded(os.environ.get("UNIFIED_LLM_CONFIG", "").strip() or "~/.unified_llm/config.json")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path` with its ``~`` resolved; as it is where there is no such home folder, as in some containers."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _is_homeless(path: Path) -> bool:
+    """Whether `expanded` could not resolve its ``~``."""
+    return path.parts[:1] != () and path.parts[0].startswith("~")
 
 
 class ConfigFileSource:
@@ -103,9 +81,13 @@ class ConfigFileSource:
     label = "configuration file"
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._path = Path(path).expanduser() if path is not None else None
+        self._path = expanded(path) if path is not None else None
         self._stamp: tuple[str, int, int, int] | None = None
         self._content: dict[str, Any] = {}
+        self._told: set[str] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._path,)  # what was read holds keys, and stays where it was read
 
     @property
     def usual(self) -> bool:
@@ -120,18 +102,35 @@ class ConfigFileSource:
     def get(self, provider: str, names: Sequence[str]) -> Mapping[str, str]:
         """See `Source.get`. Raises `ConfigurationError` when the file is not JSON, naming line and column."""
         content = self.load()
+        self._tell_unread(provider, content, names)
         found: dict[str, str] = {}
         # The founding format: flat keys, each a string or a mapping of fields.
-        for key in (*(f"{alias}_api_key" for alias in _flat_names(provider)), *names):
-            value = content.get(key, content.get(key.lower()))
+        for key in _flat_keys(provider, names):
+            value = content.get(key)
             found = (known_fields({"api_key": value} if isinstance(value, str) else value)) | found
         for table, alias in _tables(content, provider):
             found |= known_fields(table[alias])
         return found
 
+    def _tell_unread(self, provider: str, content: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Say once, by their names, which entries of a provider are not understood. Their values may be keys."""
+        if provider in self._told:
+            return
+        self._told.add(provider)
+        unread = list(_unread(content, provider, names))
+        if unread:
+            logger.warning(
+                "%s: not understood, and left out: %s. A provider has an object of texts: %s",
+                self.path,
+                ", ".join(unread),
+                ", ".join(FIELDS),
+            )
+
     def load(self) -> dict[str, Any]:
         """The whole file, or an empty mapping when there is none."""
         path = self.path
+        if _is_homeless(path):
+            return {}
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -142,6 +141,7 @@ class ConfigFileSource:
         if stamp != self._stamp:
             self._content = _read_config(path)
             self._stamp = stamp
+            self._told.clear()
             _warn_if_readable(path, status.st_mode)
         return self._content
 
@@ -166,8 +166,7 @@ class ConfigFileSource:
 
     def _forget(self, content: dict[str, Any], provider: str, names: Sequence[str]) -> bool:
         """Take the provider out of `content`."""
-        aliases = _flat_names(provider)
-        doomed = {*aliases, *(f"{a}_api_key" for a in aliases), *(n.lower() for n in names), *names} & content.keys()
+        doomed = {*_names_in_files(provider), *_flat_keys(provider, names)} & content.keys()
         nested = [(table, name) for table, name in _tables(content, provider) if table is not content]
         for table, key in (*nested, *((content, key) for key in doomed)):
             del table[key]
@@ -177,6 +176,11 @@ class ConfigFileSource:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """The content of the file, to be changed within: it is then written, and nobody else writes in between."""
         path = self.path
+        if _is_homeless(path):
+            raise ConfigurationError(
+                f"cannot write {path}: there is no such home folder",
+                hint="set UNIFIED_LLM_CONFIG to a file that this process may write",
+            )
         target = Path(os.path.realpath(path))
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -205,19 +209,44 @@ class ConfigFileSource:
         self._stamp = None
 
 
-# Other names a provider's keys have in configuration files.
-_NAMES_IN_FILES = {"claude": ("claude", "anthropic"), "gemini": ("gemini", "google")}
+def _names_in_files(provider: str) -> tuple[str, ...]:
+    """What a provider may be called in a configuration file: its name, and every alias of it."""
+    # Imported here: the table of providers stands on this room.
+    from unified_llm.providers.registry import ALIASES
+
+    names = (provider, *(alias for alias, name in ALIASES.items() if name == provider))
+    return tuple(dict.fromkeys((*names, *(name.replace("-", "_") for name in names))))
 
 
-def _flat_names(provider: str) -> tuple[str, ...]:
-    return _NAMES_IN_FILES.get(provider, (provider, provider.replace("-", "_")))
+def _flat_keys(provider: str, variables: Sequence[str]) -> tuple[str, ...]:
+    """The flat keys of a provider, the strongest first."""
+    flat = (f"{name}_api_key" for name in _names_in_files(provider))
+    return tuple(dict.fromkeys((*flat, *variables, *(variable.lower() for variable in variables))))
 
 
 def _tables(content: dict[str, Any], provider: str) -> list[tuple[dict[str, Any], str]]:
     """Where the file has a table for `provider`, as (mapping, key); the last one wins."""
     providers = content.get("providers")
     places = (content, providers if isinstance(providers, dict) else {})
-    return [(p, alias) for p in places for alias in _flat_names(provider) if isinstance(p.get(alias), dict)]
+    return [(p, alias) for p in places for alias in _names_in_files(provider) if isinstance(p.get(alias), dict)]
+
+
+def _unread(content: Mapping[str, Any], provider: str, variables: Sequence[str]) -> Iterator[str]:
+    """Names of the provider's entries that nothing is read from: fields of another name or kind, texts for a table."""
+    for key in _flat_keys(provider, variables):
+        if not isinstance(value := content.get(key), str):
+            yield from _unread_in(key, value)
+    providers = content.get("providers")
+    for place in (content, providers if isinstance(providers, dict) else {}):
+        for name in _names_in_files(provider):
+            yield from _unread_in(name, place.get(name))
+
+
+def _unread_in(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (f"{name}.{k}" for k, v in value.items() if k not in FIELDS or not isinstance(v, (str, type(None))))
+    elif value is not None:
+        yield name
 
 
 def known_fields(value: Any) -> dict[str, str]:
@@ -227,7 +256,7 @@ def known_fields(value: Any) -> dict[str, str]:
     return {k: str(v).strip() for k, v in value.items() if k in FIELDS and isinstance(v, str) and v.strip()}
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file. Raises `FileNotFoundError`, and `ConfigurationError` when it is there and cannot be read."""
     try:
         data = path.read_bytes()
@@ -240,25 +269,28 @@ def _read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         before = data[: exc.start]
-        line, column = before.count(b"\n") + 1, exc.start - (before.rfind(b"\n") + 1) + 1
-        raise ConfigurationError(
-            f"{path} is not UTF-8: line {line}, column {column}", hint="save the file as UTF-8"
-        ) from None  # the original exception quotes the file, keys included
+    line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+    # Out here, because that exception holds the file, keys included, and would be the context of this one; so would
+    # the variables of this frame, to a tool that reports them.
+    del data, before
+    raise ConfigurationError(f"{path} is not UTF-8: line {line}, column {column}", hint="save the file as UTF-8")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as exc:
-        raise ConfigurationError(
-            f"{path} is not valid JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}",
-            hint="mend the file by hand; it was left as it is",
-        ) from None  # the original exception quotes the document, keys included
+        content = json.loads(read_text(path))
     except FileNotFoundError:
         return {}  # removed since it was looked at
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds {type(content).__name__}, not an object", hint="see docs/keys.md")
-    return content
+    except json.JSONDecodeError as exc:
+        why = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
+    except (ValueError, RecursionError) as exc:  # a number of thousands of digits; thousands of brackets
+        why = str(exc)
+    else:
+        if not isinstance(content, dict):
+            raise ConfigurationError(f"{path} holds {type(content).__name__}, not an object", hint="see docs/keys.md")
+        return content
+    # Out here, because the exception holds the document, keys included, and would be the context of this one.
+    raise ConfigurationError(f"{path} is not valid JSON: {why}", hint="mend the file by hand; it was left as it is")
 
 
 def _warn_if_readable(path: Path, mode: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 from unified_llm._optional import installed, require
@@ -43,21 +42,26 @@ class KeyringSource:
         return [name for name in (self._read(self._INDEX) or "").split(",") if name]
 
     def save(self, provider: str, fields: Mapping[str, str]) -> None:
-        """Store `fields`. Raises `ConfigurationError` when there is no package or no backend."""
+        """Store `fields`. Raises `ConfigurationError` when there is no package or backend, or nothing is kept."""
         keyring = require("keyring", extra="keyring", purpose="the system keyring")
-        merged = {**self.get(provider, ()), **fields}
-        with _told("use the configuration file instead, or install a keyring backend"):
-            keyring.set_password(self.service, provider, json.dumps(merged))
-            keyring.set_password(self.service, self._INDEX, ",".join(sorted({*self.stored(), provider})))
+        merged = json.dumps({**self.get(provider, ()), **fields})
+        hint = "use the configuration file instead, or install a keyring backend"
+        _asked(hint, keyring.set_password, self.service, provider, merged)
+        if self._read(provider) != merged:  # a keyring that is switched off takes everything and keeps nothing
+            backend = type(keyring.get_keyring())
+            raise ConfigurationError(
+                f"the system keyring ({backend.__module__}.{backend.__qualname__}) does not keep it", hint=hint
+            )
+        _asked(hint, keyring.set_password, self.service, self._INDEX, ",".join(sorted({*self.stored(), provider})))
 
     def remove(self, provider: str, names: Sequence[str] = ()) -> bool:
         """Forget a provider; False when it was not stored. Raises `ConfigurationError` when the keyring refuses."""
         keyring = self._module()
         if keyring is None or self._read(provider) is None:
             return False
-        with _told(f"unlock the keyring, or remove {provider!r} of {self.service!r} with the system's own program"):
-            keyring.delete_password(self.service, provider)
-            keyring.set_password(self.service, self._INDEX, ",".join(sorted({*self.stored()} - {provider})))
+        hint = f"unlock the keyring, or remove {provider!r} of {self.service!r} with the system's own program"
+        _asked(hint, keyring.delete_password, self.service, provider)
+        _asked(hint, keyring.set_password, self.service, self._INDEX, ",".join(sorted({*self.stored()} - {provider})))
         return True
 
     def _module(self) -> ModuleType | None:
@@ -75,10 +79,13 @@ class KeyringSource:
         return value
 
 
-@contextmanager
-def _told(hint: str) -> Iterator[None]:
-    """Within, whatever a keyring's backend raises is a `ConfigurationError`: any kind, its text may hold the key."""
+def _asked(hint: str, call: Callable[..., object], *arguments: str) -> None:
+    """Make the call. Whatever a keyring's backend raises becomes a `ConfigurationError` without that exception."""
     try:
-        yield
-    except Exception as exc:  # noqa: BLE001
-        raise ConfigurationError(f"the system keyring cannot be used: {type(exc).__name__}", hint=hint) from None
+        call(*arguments)
+    except Exception as exc:  # noqa: BLE001  # backends pass on what D-Bus, files and vaults raise
+        kind = type(exc).__name__
+    else:
+        return
+    # Out here, because the exception's text may hold the key, and it would be the context of this one.
+    raise ConfigurationError(f"the system keyring cannot be used: {kind}", hint=hint)

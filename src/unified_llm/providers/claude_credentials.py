@@ -57,7 +57,10 @@ def _has_workload_identity() -> bool:
 def _has_profile() -> bool:
     if os.environ.get("ANTHROPIC_PROFILE"):
         return True
-    folder = _config_folder()
+    try:
+        folder = _config_folder()
+    except RuntimeError:  # nobody's home, as in some containers
+        return False
     try:
         active = (folder / "active_config").read_text(encoding="utf-8").strip()
     except OSError:
