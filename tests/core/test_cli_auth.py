@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
+import keyring.backends.null
 import keyring.errors
 import pytest
 from keyring.backend import KeyringBackend
@@ -84,6 +85,59 @@ def test_at_a_terminal_the_key_is_asked_for_and_not_shown(config: Path) -> None:
         assert terminal.wait_end() == 0
         assert KEY not in shown + terminal.seen
     assert json.loads(config.read_text())["claude"]["api_key"] == KEY
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals are POSIX")
+def test_ctrl_d_at_the_question_is_no_key(config: Path) -> None:
+    with Terminal("auth", "set", "claude", env={"UNIFIED_LLM_CONFIG": str(config)}) as terminal:
+        terminal.wait_for("(it is not shown): ")
+        terminal.type("\x04")
+        shown = terminal.wait_for("no key was given")
+        assert terminal.wait_end() == ExitCode.USAGE
+        assert "defect" not in shown + terminal.seen
+    assert not config.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("set", "openai", "KEY"),
+        ("test", "openai", "KEY"),
+        ("remove", "openai", "KEY"),
+        ("set", "--source", "KEY", "openai"),
+        ("KEY",),
+    ],
+)
+@pytest.mark.parametrize("key", [KEY, "PLANTEDwithoutaform"])
+def test_a_key_on_the_command_line_is_not_repeated(words: tuple[str, ...], key: str, config: Path) -> None:
+    argv = [key if word == "KEY" else word for word in words]
+    for result in (auth(*argv), auth(*argv, "--json")):
+        assert result.code == ExitCode.USAGE
+        assert key not in result.out + result.err
+        assert "--stdin" in result.err
+    assert not config.exists()
+
+
+def test_a_misspelled_word_is_repeated() -> None:
+    result = auth("sett", "openai")
+    assert "'sett'" in result.err
+    assert "--help" in result.err
+
+
+@pytest.mark.parametrize("address", ["http://user:pw-12345@127.0.0.1:9/v1", "127.0.0.1:9", "http://h/v1/models"])
+def test_an_address_that_no_call_could_use_is_refused_at_once(address: str, config: Path) -> None:
+    result = auth("set", "openai", "--stdin", "--base-url", address, input=KEY)
+    assert result.code == ExitCode.CONFIGURATION
+    assert "base_url" in result.err
+    assert "pw-12345" not in result.err
+    assert not config.exists()
+
+
+def test_a_keyring_that_is_switched_off_is_told(config: Path) -> None:
+    keyring.set_keyring(keyring.backends.null.Keyring())  # type: ignore[no-untyped-call]  # keyring is half typed
+    result = auth("set", "claude", "--stdin", "--source", "keyring", input=KEY)
+    assert result.code == ExitCode.CONFIGURATION
+    assert "does not keep it" in result.err
 
 
 def test_without_a_terminal_nobody_is_asked() -> None:

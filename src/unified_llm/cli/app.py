@@ -13,6 +13,7 @@ from unified_llm.cli.exits import ExitCode
 from unified_llm.cli.failures import Leave
 from unified_llm.cli.options import show_help_alone
 from unified_llm.cli.output import Output, prepare_streams, silence_stdout
+from unified_llm.errors import redact
 
 __all__ = ["app", "run"]
 
@@ -77,11 +78,24 @@ def run(argv: list[str]) -> int:
 def _refused(error: Exception, argv: list[str]) -> int:
     """Report what the parser refuses. Its exceptions are click's, or typer's own copy of them: known by their shape."""
     out = Output(json="--json" in argv)
-    message = error.format_message()  # type: ignore[attr-defined]  # looked for by the caller
+    said = error.format_message()  # type: ignore[attr-defined]  # looked for by the caller
     code = getattr(error, "exit_code", ExitCode.USAGE)
     path = getattr(getattr(error, "ctx", None), "command_path", "unified-llm")
-    hint = f"`{path} --help` lists what it takes"
+    about_keys = path.startswith("unified-llm auth")
+    message = redact(said, *(_perhaps_keys(argv) if about_keys else ()))
+    hint = _NO_KEY_HERE if about_keys and message != said else f"`{path} --help` lists what it takes"
     if out.json:
         out.data({"error": {"type": "UsageError", "message": message, "hint": hint, "exit_code": code}}, compact=True)
     out.error(f"{message}\n  → {hint}")
     return int(code)
+
+
+_NO_KEY_HERE = (
+    "a key is never given on the command line, where the shell's history and other users see it: `unified-llm auth set "
+    "PROVIDER` asks for it, and --stdin reads it from a pipe"
+)
+
+
+def _perhaps_keys(argv: list[str]) -> list[str]:
+    """What may be a key among the words of a command line: keys of many services have no form to know them by."""
+    return [word for word in argv if len(word) >= 12 and not word.startswith("-")]

@@ -10,6 +10,7 @@ import time
 from unified_llm.cli.output import Output, is_terminal
 from unified_llm.client import UnifiedLLM
 from unified_llm.credentials import CredentialManager, CredentialSource, default_config_path
+from unified_llm.drivers.urls import normalize_base_url
 from unified_llm.errors import InvalidRequestError
 from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
 
@@ -25,13 +26,13 @@ def keep(out: Output, provider: str, source: str, *, from_stdin: bool, base_url:
     """Read a key and keep it.
 
     Raises:
-        UnknownProviderError, InvalidRequestError (takes no key; nobody to ask), ConfigurationError (empty or broken
-        key, unreadable file, no keyring).
+        UnknownProviderError, InvalidRequestError (takes no key; nobody to ask, or no answer), InvalidBaseURLError,
+        ConfigurationError (empty or broken key, unreadable file, no keyring).
     """
     name = _with_key(provider)
+    address = {"base_url": normalize_base_url(base_url)} if base_url else {}
     key = _read(name, from_stdin)
     manager = CredentialManager()
-    address = {"base_url": base_url} if base_url else {}
     manager.save_credentials(name, {"api_key": key, **address}, _SOURCES[source])
     place = str(default_config_path()) if source == "config" else "the system keyring"
     if out.json:
@@ -110,7 +111,10 @@ def _read(name: str, from_stdin: bool) -> str:
         return sys.stdin.read()
     if not is_terminal(sys.stdin):
         raise InvalidRequestError("there is nobody to ask for the key", hint="--stdin reads it from a pipe")
-    return getpass.getpass(f"API key of {name} (it is not shown): ")
+    try:
+        return getpass.getpass(f"API key of {name} (it is not shown): ")
+    except EOFError as exc:  # Ctrl-D
+        raise InvalidRequestError("no key was given", hint="type it or paste it; Ctrl-C leaves") from exc
 
 
 def _described(manager: CredentialManager, name: str, source: CredentialSource) -> str:

@@ -38,7 +38,10 @@ def cached_models() -> dict[str, list[str]]:
 
 
 def remember_models(found: Mapping[str, Sequence[str]]) -> None:
-    """Put the ids of these providers in the cache; those of other providers stay. Raises OSError."""
+    """Put the ids of these providers in the cache; those of other providers stay.
+
+    Raises OSError, and RuntimeError where there is no home folder.
+    """
     if not found:
         return
     path = cache_file()

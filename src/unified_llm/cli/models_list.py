@@ -94,9 +94,9 @@ def _unusable(known: set[str]) -> dict[str, Exception]:
 def _remember(found: dict[str, list[ModelInfo]], out: Output) -> None:
     try:
         remember_models({name: [m.id for m in models] for name, models in found.items()})
-    except OSError as exc:
+    except (OSError, RuntimeError) as exc:  # RuntimeError: there is no home folder
         if out.verbose or out.debug:
-            out.note(f"note: the list for shell completion was not kept: {exc.strerror or exc}")
+            out.note(f"note: the list for shell completion was not kept: {getattr(exc, 'strerror', None) or exc}")
 
 
 def _show_table(found: dict[str, list[ModelInfo]], everything: bool, out: Output) -> None:
