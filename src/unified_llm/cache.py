@@ -26,6 +26,9 @@ logger = logging.getLogger("unified_llm")
 PRECISION = 1.0
 """Seconds that an answer's last use may be off in a file: what is asked for all the time is not written each time."""
 
+_PATIENCE = 1.0
+"""Seconds to wait while another process writes."""
+
 
 class ResponseCache(ABC):
     """Keeps bytes under a key. Subclass it to keep them elsewhere; may be shared by clients and threads."""
@@ -141,7 +144,9 @@ class SQLiteCache(ResponseCache):
         self._puts, self._tidy_every = 0, max(1, most // 100)
         try:
             self.path.touch(mode=0o600)
-            self._connection = sqlite3.connect(self.path, timeout=1.0, check_same_thread=False, isolation_level=None)
+            self._connection = sqlite3.connect(
+                self.path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None
+            )
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=OFF")  # a lost entry costs a request, no more
             self._connection.execute(
@@ -163,11 +168,21 @@ class SQLiteCache(ResponseCache):
                 if row is None or not 0 <= now - row[1] <= (now if self.ttl is None else self.ttl):
                     return None
                 if now - row[2] >= PRECISION:
-                    self._connection.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
+                    self._note_use(key, now)
         except sqlite3.Error as exc:
             logger.warning("the cache %s cannot be read: %s", self.path, exc)
             return None
         return bytes(row[0])
+
+    def _note_use(self, key: str, now: float) -> None:
+        """Note when an answer was used, unless somebody else is writing: the answer is there in any case."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._connection.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
+        except sqlite3.Error as exc:
+            logger.debug("the use of an answer in the cache %s was not noted: %s", self.path, exc)
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
 
     def put(self, key: str, value: bytes) -> None:
         try:

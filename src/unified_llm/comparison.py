@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from unified_llm.client import Messages, UnifiedLLM
-from unified_llm.errors import InvalidRequestError, UnifiedLLMError
+from unified_llm.errors import InvalidRequestError, redact
 from unified_llm.responses import ChatResponse, Usage
 
 __all__ = ["Comparison", "compare", "compare_async"]
@@ -23,13 +26,14 @@ class Comparison:
     Attributes:
         model: the reference that was asked, as it was given.
         response: the answer, or None.
-        error: why there is none, or None; `error.partial` has what came before it broke.
+        error: why there is none, or None: a `UnifiedLLMError`, whose `partial` has what came before it broke, or what a
+            gate of the client's hooks raised.
         seconds: from the question to the end of the answer or the failure, retries included.
     """
 
     model: str
     response: ChatResponse | None
-    error: UnifiedLLMError | None
+    error: Exception | None
     seconds: float
 
     @property
@@ -68,9 +72,7 @@ class Comparison:
             "tokens_per_second": self.tokens_per_second,
             "usage": self.usage.to_dict() or None,
             "cost": self.cost,
-            "error": None
-            if self.error is None
-            else {"type": type(self.error).__name__, "message": self.error.message, "hint": self.error.hint},
+            "error": None if self.error is None else _described(self.error),
         }
         return {k: v for k, v in values.items() if v is not None}
 
@@ -91,25 +93,36 @@ def compare(
     Raises:
         InvalidRequestError: there is no model to ask.
         UnknownProviderError: one of them looks like a misspelled provider; nobody is asked then.
+
+    Ctrl-C returns at once. Nobody else is asked then, and answers that come end with their next piece; a request that
+    is not answered yet waits in the background, which `compare_async` ends.
     """
     refs, own = _models(models, options, concurrency), llm is None
     client = llm or UnifiedLLM()
     _check(client, refs)
 
+    over = threading.Event()
+
     def ask(ref: str) -> Comparison:
         started = time.perf_counter()
         try:
-            response = client.stream(messages, model=ref, **options).get_response()
-        except UnifiedLLMError as exc:
+            with client.stream(messages, model=ref, **options) as stream:
+                for _ in stream:
+                    if over.is_set():
+                        stream.close()  # nobody waits for the rest
+                response = stream.get_response()
+        except Exception as exc:  # noqa: BLE001  # a result, too
             return Comparison(ref, None, exc, time.perf_counter() - started)
         return Comparison(ref, response, None, time.perf_counter() - started)
 
     try:
-        with ThreadPoolExecutor(min(concurrency, len(refs)), thread_name_prefix="compare") as pool:
-            return list(pool.map(ask, refs))
-    finally:
-        if own:
-            client.close()
+        results = _of_each(ask, refs, concurrency)
+    except BaseException:  # Ctrl-C
+        over.set()
+        raise
+    if own:
+        client.close()
+    return results
 
 
 async def compare_async(
@@ -126,7 +139,7 @@ async def compare_async(
             started = time.perf_counter()
             try:
                 response = await client.stream_async(messages, model=ref, **options).get_response()
-            except UnifiedLLMError as exc:
+            except Exception as exc:  # noqa: BLE001  # a result, too
                 return Comparison(ref, None, exc, time.perf_counter() - started)
             return Comparison(ref, response, None, time.perf_counter() - started)
 
@@ -137,6 +150,41 @@ async def compare_async(
     finally:
         if own:
             await client.aclose()
+
+
+def _of_each(ask: Callable[[str], Comparison], refs: list[str], concurrency: int) -> list[Comparison]:
+    """What `ask` says of each, in their order. Its threads keep nobody from leaving, and no process from ending."""
+    waiting = deque(enumerate(refs))
+    done: SimpleQueue[tuple[int, Comparison | BaseException]] = SimpleQueue()
+
+    def work() -> None:
+        while waiting:
+            try:
+                position, ref = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                done.put((position, ask(ref)))
+            except BaseException as exc:  # noqa: BLE001  # raised below
+                done.put((position, exc))
+
+    for number in range(min(concurrency, len(refs))):
+        threading.Thread(target=copy_context().run, args=(work,), name=f"compare_{number}", daemon=True).start()
+    results: dict[int, Comparison] = {}
+    try:
+        while len(results) < len(refs):
+            position, result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            results[position] = result
+    finally:
+        waiting.clear()
+    return [results[position] for position in range(len(refs))]
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    message = getattr(error, "message", None) or redact(str(error))
+    return {"type": type(error).__name__, "message": message, "hint": getattr(error, "hint", None)}
 
 
 def _check(client: UnifiedLLM, refs: Iterable[str]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -424,6 +426,29 @@ def test_an_answer_written_by_another_process_during_a_read_is_found(tmp_path: P
     assert other.get("a") == b"old"
     one.close()
     other.close()
+
+
+def test_what_is_kept_is_given_at_once_while_another_process_writes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [1000.0]
+    cache = SQLiteCache(tmp_path / "answers.db", most=1, clock=lambda: now[0])
+    cache.put("a", b"paid for")
+    writer = sqlite3.connect(cache.path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    now[0] += 10
+    started = time.perf_counter()
+    assert cache.get("a") == b"paid for"
+    assert time.perf_counter() - started < 0.5
+    assert not caplog.records
+    writer.execute("ROLLBACK")
+    assert cache.get("a") == b"paid for"
+    (used,) = writer.execute("SELECT used FROM answers").fetchone()
+    assert used == now[0]
+    (patience,) = cache._connection.execute("PRAGMA busy_timeout").fetchone()
+    assert patience == 1000  # a put waits
+    writer.close()
+    cache.close()
 
 
 def test_a_put_into_a_full_file_does_not_sort_what_is_in_it(tmp_path: Path) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 
 import pytest
 
 from testkit.cli import run_cli, scripted_provider
-from testkit.wire_server import Answer, Request, WireServer, sse
+from testkit.wire_server import HANG, Answer, Request, WireServer, sse
 from unified_llm import (
+    CallInfo,
     InvalidRequestError,
     Price,
     PriceTable,
@@ -70,6 +76,64 @@ def test_nobody_falls_back_on_another_model() -> None:
     (result,) = compare("x", "offline:m", llm=llm)
     assert result.error is not None
     assert len(llm.requests) == 1
+
+
+class Refuse:
+    """A gate that lets nobody ask the model "secret"."""
+
+    def before_call(self, info: CallInfo) -> None:
+        if info.model == "secret":
+            raise PermissionError("not this one: sk-ant-api03-0123456789abcdef")
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_what_a_gate_raises_is_a_result_and_the_others_answer(how: str) -> None:
+    llm = FakeLLM("one", "two", hooks=[Refuse()])
+    models = ["a", "secret", "b"]
+    if how == "sync":
+        results = compare("Hi", models, llm=llm, concurrency=1)
+    else:
+        results = await compare_async("Hi", models, llm=llm, concurrency=1)
+    assert [r.text for r in results] == ["one", None, "two"]
+    assert isinstance(results[1].error, PermissionError)
+    told = results[1].to_dict()["error"]
+    assert (told["type"], told["message"].startswith("not this one")) == ("PermissionError", True)
+    assert "0123456789abcdef" not in str(told)
+
+
+def test_an_interrupt_ends_a_comparison_though_a_model_hangs_and_asks_nobody_else() -> None:
+    program = """
+        import sys
+        from unified_llm import UnifiedLLM, compare
+        compare("Hi", ["m1", "m2", "m3"], llm=UnifiedLLM(base_url=sys.argv[1]), concurrency=2)
+    """
+    assert interrupted([sys.executable, "-c", textwrap.dedent(program), "{url}"], requests=2) == -signal.SIGINT
+
+
+def test_an_interrupt_ends_the_command_though_a_model_hangs() -> None:
+    models = ["-m", "openai-compatible:m", "-m", "offline:"]
+    assert interrupted([sys.executable, "-m", "unified_llm", "compare", "Hi", *models], requests=1) == 130
+
+
+def interrupted(command: list[str], *, requests: int) -> int:
+    """The exit code of a command that is interrupted while `requests` wait for a server that hangs."""
+    with WireServer([HANG]) as server:
+        url = f"{server.url}/v1"
+        process = subprocess.Popen(
+            [part.format(url=url) for part in command],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OPENAI_COMPATIBLE_BASE_URL": url},
+        )
+        try:
+            server.wait_requests(requests, 30)
+            process.send_signal(signal.SIGINT)
+            code = process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+        assert len(server.requests) == requests
+        return code
 
 
 def test_a_client_is_made_when_none_is_given() -> None:

@@ -706,3 +706,22 @@ def test_another_number_of_arguments_is_refused_when_the_hook_is_made() -> None:
     with pytest.raises(InvalidRequestError, match="takes 3 arguments") as caught:
         UsageHooks(lambda a, b, c: None)
     assert "11" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"output": None},
+        {"input": None},
+        {"input": "1"},
+        {"cache_read": -1},
+        {"currency": 5},
+        {"above": 5},
+        {"above": (5,)},
+        {"above": ((1000, 2.0),)},
+        {"above": (("1000", Price(1, 1)),)},
+    ],
+)
+def test_a_price_that_is_none_is_refused_before_anything_is_paid(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="|".join(fields)):
+        Price(**{"input": 1, "output": 1} | fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,22 +55,26 @@ def compare(
         from unified_llm.cli import compare_plot
         from unified_llm.cli.prompt import user_message
         from unified_llm.client import UnifiedLLM
-        from unified_llm.comparison import compare as ask_all
+        from unified_llm.comparison import compare_async
 
         if plot is not None:
             compare_plot.check(plot)  # before anything is paid for
         message = user_message(" ".join(prompt or ()), _piped(out), ())
         out.status("asking…")
-        with UnifiedLLM(max_retries=retries) as llm:
-            results = ask_all(
-                [message],
-                models or (),
-                llm=llm,
-                system=system,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                timeout=timeout,
-            )
+
+        async def ask() -> list[Comparison]:  # Ctrl-C ends every request of an event loop, and none of a thread
+            async with UnifiedLLM(max_retries=retries) as llm:
+                return await compare_async(
+                    [message],
+                    models or (),
+                    llm=llm,
+                    system=system,
+                    temperature=temperature,
+                    max_tokens=max_tokens,
+                    timeout=timeout,
+                )
+
+        results = asyncio.run(ask())
         _show(out, results)
         if plot is not None:
             compare_plot.draw(plot, results)
@@ -88,7 +93,7 @@ def _show(out: Output, results: list[Comparison]) -> None:
     errors = [r.error for r in results if r.error is not None]
     if len(errors) == len(results):
         for failed in errors[1:]:
-            out.warn(f"{failed.provider}: {describe(failed)['message']}")
+            out.warn(f"{getattr(failed, 'provider', None) or 'error'}: {describe(failed)['message']}")
         raise errors[0]
     if out.json:
         out.data({"results": [r.to_dict() | _described(r) for r in results]})

@@ -60,11 +60,18 @@ class Price:
     def __post_init__(self) -> None:
         for name in _RATES:
             value = getattr(self, name)
-            if value is not None and not is_amount(value):
+            if not is_amount(value) and (value is not None or name in ("input", "output")):
                 raise InvalidRequestError(
                     f"a price is a number, 0 or more: {name} is {value!r}",
-                    hint="prices are per million tokens; leave out what is not known",
+                    hint="prices are per million tokens; leave out what is not known of the cache, and the whole price "
+                    "of a model when input or output are not known",
                 )
+        if not isinstance(self.currency, str):
+            raise InvalidRequestError(f"currency is {self.currency!r}", hint="name it as the table's rates do: 'EUR'")
+        if not _are_steps(self.above):
+            raise InvalidRequestError(
+                f"above is {self.above!r}", hint="pairs of tokens and prices: above=((200_000, Price(4, 20)),)"
+            )
 
     def times(self, factor: float) -> Price:
         """The same prices multiplied: 0.5 for a batch that costs half."""
@@ -99,6 +106,13 @@ class Price:
             if given > start:
                 price = other
         return price
+
+
+def _are_steps(above: object) -> bool:
+    return isinstance(above, (tuple, list)) and all(
+        isinstance(step, (tuple, list)) and len(step) == 2 and is_amount(step[0]) and isinstance(step[1], Price)
+        for step in above
+    )
 
 
 def _one_hour_writes(usage: Usage) -> int:
