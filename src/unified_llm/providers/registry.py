@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any, cast
@@ -14,48 +13,15 @@ from unified_llm.errors import ConfigurationError, UnifiedLLMError, UnknownProvi
 from unified_llm.providers.base import LLMProvider
 from unified_llm.providers.guard import require_allowed
 from unified_llm.providers.plugins import load_plugin, plugins
+from unified_llm.providers.table import ProviderConfig, ProviderTable
 from unified_llm.requests import nearest
 
 __all__ = ["PROVIDER_CONFIGS", "ProviderConfig", "canonical_name", "create_provider", "register_provider"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderConfig:
-    """One provider, as data.
-
-    Attributes:
-        factory: a class, a callable, or ``"module:name"`` of one (imported on first use). Called with the keyword
-            arguments the user gave (api_key, base_url, timeout, ...), and with `name=` when it serves several names.
-        env: environment variables that may hold the key, in order.
-        base_url: address when none is given; base_url_env: variable that may hold another one.
-        project_url: address with a ``{project_id}``, for services that bill by project.
-        sent: how other fields of a credential go to the service: name of the field to that of a header, or of a query
-            parameter when it begins with ``?``.
-        needs_key: whether a request without a key is pointless.
-        profile: name of its row in `profiles.PROFILES`.
-        default_model, default_embedding_model: used when the caller names none.
-        description: one line for ``unified-llm doctor``.
-        vendor: the name that tracing and pricing services give it (OpenTelemetry ``gen_ai.provider.name``, LangSmith
-            ``ls_provider``) when it is not its own.
-    """
-
-    factory: str | Callable[..., LLMProvider]
-    env: tuple[str, ...] = ()
-    base_url: str | None = None
-    base_url_env: str | None = None
-    project_url: str | None = None
-    needs_key: bool = False
-    profile: str = "openai-compatible"
-    default_model: str | None = None
-    default_embedding_model: str | None = None
-    description: str = ""
-    vendor: str | None = None
-    sent: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-
 _OPENAI = "unified_llm.providers.openai:OpenAICompatibleProvider"
 
-PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
+_BUILT_IN: dict[str, ProviderConfig] = {
     "claude": ProviderConfig(
         "unified_llm.providers.claude:ClaudeProvider",
         env=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
@@ -267,6 +233,8 @@ PROVIDER_CONFIGS: dict[str, ProviderConfig] = {
     ),
 }
 
+PROVIDER_CONFIGS: dict[str, ProviderConfig] = ProviderTable(_BUILT_IN)
+
 ALIASES: dict[str, str] = {
     "anthropic": "claude",
     "lm-studio": "lmstudio",
@@ -288,10 +256,15 @@ ALIASES: dict[str, str] = {
 
 
 def register_provider(name: str, factory: ProviderConfig | Callable[..., LLMProvider] | str, *aliases: str) -> None:
-    """Add a provider for this process, or replace one. `factory` may be an `LLMProvider` subclass."""
+    """Add a provider for this process, or replace one. `factory` may be an `LLMProvider` subclass.
+
+    Names and aliases may be in any case, here and where they are used. Raises `ConfigurationError` for a name with a
+    colon, or a factory that is none.
+    """
     config = factory if isinstance(factory, ProviderConfig) else ProviderConfig(factory)
-    PROVIDER_CONFIGS[name] = config
-    ALIASES.update(dict.fromkeys(aliases, name))
+    known = name.strip().lower()
+    PROVIDER_CONFIGS[known] = config
+    ALIASES.update(dict.fromkeys((alias.strip().lower() for alias in aliases), known))
 
 
 def canonical_name(name: str) -> str | None:
