@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -112,26 +113,46 @@ DRIBBLE += [step for _ in range(60) for step in (Pause(0.05), b" ")]
 PINGS = sse([delta("It "), *[step for _ in range(60) for step in (Pause(0.05), b": ping\n\n")]], end=False)
 
 
+DRIBBLES = {
+    "an answer": [*DRIBBLE, HANG],
+    "a stream": [*PINGS, HANG],
+    "an answer that goes silent": [*DRIBBLE[:9], HANG],
+    "a stream that goes silent": [*PINGS[:9], HANG],
+}
+
+
 @pytest.mark.parametrize("transport", ["openai", "claude, SDK", "claude, http"])
 async def test_the_deadline_holds_for_answers_that_dribble(transport: str) -> None:
     """A blocking call is never silent here, and ends all the same; so does one that goes silent near its end."""
-    for slowly in ([*DRIBBLE, HANG], [*PINGS, HANG], [*DRIBBLE[:9], HANG], [*PINGS[:9], HANG]):
-        with WireServer(partial(_always, slowly)) as server:
-            claude = {"provider": "claude", "api_key": "sk-x", "model": "claude-haiku-5-5", "base_url": server.url}
-            options: dict[str, Any] = {
-                "openai": {"base_url": server.url + "/v1", "model": "m"},
-                "claude, SDK": claude,
-                "claude, http": {**claude, "transport": "http"},
-            }[transport]
-            with UnifiedLLM(retry=ONCE, **options) as llm:
-                for call in (lambda: llm.chat("Hi", deadline=0.6), lambda: list(llm.stream("Hi", deadline=0.6))):
-                    with contextlib.suppress(APITimeoutError):
-                        call()  # the first call of all imports the SDK, which counts
-                    started = time.monotonic()
-                    with pytest.raises(APITimeoutError) as late:
-                        call()
-                    assert time.monotonic() - started < 2
-                    assert "within" in late.value.message or "deadline" in late.value.message
+
+    def late(url: str) -> list[tuple[float, APITimeoutError]]:
+        claude = {"provider": "claude", "api_key": "sk-x", "model": "claude-haiku-5-5", "base_url": url}
+        options: dict[str, Any] = {
+            "openai": {"base_url": url + "/v1", "model": "m"},
+            "claude, SDK": claude,
+            "claude, http": {**claude, "transport": "http"},
+        }[transport]
+        failures = []
+        with UnifiedLLM(retry=ONCE, **options) as llm:
+            for call in (lambda: llm.chat("Hi", deadline=0.6), lambda: list(llm.stream("Hi", deadline=0.6))):
+                with contextlib.suppress(APITimeoutError):
+                    call()  # the first call of all imports the SDK, which counts
+                started = time.monotonic()
+                with pytest.raises(APITimeoutError) as failure:
+                    call()
+                failures.append((time.monotonic() - started, failure.value))
+        return failures
+
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(WireServer(partial(_always, slowly))) for slowly in DRIBBLES.values()]
+        # All at the same time: they wait, each in a thread of its own.
+        for failures in await asyncio.gather(*(asyncio.to_thread(late, server.url) for server in servers)):
+            assert len(failures) == 2
+            for seconds, failure in failures:
+                assert seconds < 2
+                assert "within" in failure.message or "deadline" in failure.message
+        for server in servers:
+            assert len(server.requests) == 4
             assert all([await request.wait_gone_async(1.0) for request in server.requests])
 
 
