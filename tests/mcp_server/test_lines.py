@@ -45,6 +45,7 @@ async def every(reader: LineReader) -> list[str]:
         (b"one\ntwo\n", ["one", "two"]),
         (b"one\r\n\n \ntwo\n", ["one", "two"]),
         (b"one\nno end", ["one", "no end"]),
+        ("\ufeffone\r\ntwo\n".encode(), ["one", "two"]),
         (b"\xff\xfe is no UTF-8\n", ["\ufffd\ufffd is no UTF-8"]),
         (b"", []),
     ],

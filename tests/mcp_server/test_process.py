@@ -16,7 +16,7 @@ import pytest
 
 from testkit.mcp_clients import SDK_2
 from testkit.mcp_raw import SERVER, RawServer, raw_server
-from testkit.wire_server import HANG, WireServer, json_reply, sse
+from testkit.wire_server import HANG, Request, WireServer, json_reply, sse
 from unified_llm_mcp import build_server
 from unified_llm_mcp.process import run_until_signal
 
@@ -29,6 +29,11 @@ def slow_backend() -> WireServer:
     chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
         {"index": 0, "delta": {"role": "assistant", "content": "One "}, "finish_reason": None}]}  # fmt: skip
     return WireServer(sse([chunk, HANG]))
+
+
+def prompt_of(request: Request) -> str:
+    """The last message of a chat that the backend was sent."""
+    return str(request.json()["messages"][-1]["content"])
 
 
 def backend_environment(backend: WireServer) -> dict[str, str]:
@@ -107,6 +112,10 @@ NO_MESSAGES: list[tuple[bytes, int, object]] = [
     (b"[]", -32600, None),
     (b'{"jsonrpc":"2.0","id":700}', -32600, 700),
     (b'{"jsonrpc":"2.0","id":700,"method":"ping","params":5}', -32600, 700),
+    (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', -32600, None),
+    (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600, None),
+    (b'{"jsonrpc":"2.0","id":null,"method":"tools/list","params":{}}', -32600, None),
+    (b'{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}', -32600, None),
 ]
 
 
@@ -191,6 +200,31 @@ async def test_a_cancelled_notification_closes_the_upstream_request() -> None:
             await server.notify("notifications/cancelled", requestId=call)
             assert await request.wait_gone_async(1.0)
             assert await server.ask("ping") == {}
+
+
+async def test_a_call_and_its_cancellation_may_arrive_together() -> None:
+    with slow_backend() as backend:
+        async with raw_server(*SLOW, env=backend_environment(backend)) as server:
+            await server.initialize()
+            await server.start_call("chat", prompt="first")  # what a first call loads is there from now on
+            await backend.wait_requests_async(1)
+            params = {"name": "chat", "arguments": {"prompt": "dropped"}}
+            call = {"jsonrpc": "2.0", "id": 700, "method": "tools/call", "params": params}
+            cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 700}}
+            await server.write(b"".join(json.dumps(message).encode() + b"\n" for message in (call, cancel)))
+            await server.start_call("chat", prompt="last")
+            while "last" not in [prompt_of(request) for request in backend.requests]:
+                await backend.wait_requests_async(len(backend.requests) + 1)
+            for request in backend.requests:
+                assert prompt_of(request) != "dropped" or await request.wait_gone_async(1.0)
+
+
+async def test_a_notification_with_an_id_that_is_null_is_one() -> None:
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        await server.write(b'{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}\n')
+        assert await server.ask("ping") == {}
+        assert server.notifications == []
 
 
 async def test_the_end_of_input_closes_upstream_requests_and_ends_the_process() -> None:

@@ -56,8 +56,10 @@ __all__ = [
     "MCPError",
     "ToolSpec",
     "background_of_call",
+    "calls_begun",
     "line_of_message",
     "message_of_line",
+    "notified",
     "protocol_error",
 ]
 
@@ -112,6 +114,24 @@ def line_of_message(message: SessionMessage) -> str:
     # As each SDK's own transports do: 1.x fills in what was not set, and means by null "left out".
     left_out: dict[str, Any] = {"exclude_unset": True} if SDK_2 else {"exclude_none": True}
     return message.message.model_dump_json(by_alias=True, **left_out) + "\n"
+
+
+def notified(message: SessionMessage) -> str | None:
+    """The method of a notification; None for any other message."""
+    given: Any = message.message
+    given = given if SDK_2 else given.root
+    return given.method if type(given) is types.JSONRPCNotification else None
+
+
+async def calls_begun() -> None:
+    """Return once the calls that were read before have begun.
+
+    SDK 1.x loses a cancellation which it is given before the task of its call has taken its first step, two rounds of
+    the event loop after it was read. 2.x does not.
+    """
+    if not SDK_2:
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
 class Call:

@@ -112,7 +112,8 @@ class LineReader:
 
     def _put(self, lines: Sequence[bytes]) -> None:
         for line in lines:
-            if text := line.decode(errors="replace").strip():
+            # A byte order mark, which PowerShell writes into pipes, is no part of a line.
+            if text := line.decode(errors="replace").strip().removeprefix("\ufeff"):
                 self._lines.put_nowait(text)
 
 

@@ -28,7 +28,7 @@ def refusal(line: str) -> dict[str, Any] | None:
     if _has_half_characters(line):
         words = "Parse error: a text holds half of a character (a lone UTF-16 surrogate), which is no Unicode"
         return _error(PARSE_ERROR, words, message.get("id"))
-    words = "Invalid Request: a request has jsonrpc 2.0, an id, a method and, as an object, params"
+    words = "Invalid Request: a request has jsonrpc 2.0, an id (text or integer), a method and, as an object, params"
     return _error(INVALID_REQUEST, words, message.get("id"))
 
 

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from pydantic_core import from_json
 
-from unified_llm_mcp._sdk import line_of_message, message_of_line
+from unified_llm_mcp._sdk import calls_begun, line_of_message, message_of_line, notified
 from unified_llm_mcp.lines import LONGEST_LINE, TOO_LONG, LineReader, LineWriter
 
 if TYPE_CHECKING:
@@ -84,10 +85,18 @@ class _Incoming(_Stream):
         while (line := await self._lines.next()) is not None:
             message = message_of_line(line) if line is not TOO_LONG else ValueError(line)
             if not isinstance(message, Exception):
-                return message
+                method = notified(message)
+                if method is None or await self._is_notification(method, line):
+                    return message
             await self._refuse(line)
         await self._at_end()
         raise anyio.EndOfStream
+
+    async def _is_notification(self, method: str, line: str) -> bool:
+        """Whether a line that the SDK takes for a notification is one, and no request with an id that is none."""
+        if method == "notifications/cancelled":
+            await calls_begun()
+        return method.startswith("notifications/") or "id" not in from_json(line)
 
     async def _refuse(self, line: str) -> None:
         from unified_llm_mcp.refusals import refusal, too_long
