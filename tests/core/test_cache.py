@@ -32,6 +32,7 @@ from unified_llm import (
     ConfigurationError,
     Limits,
     LLMProvider,
+    LMStudioProvider,
     MemoryCache,
     ResponseCache,
     ResponseError,
@@ -42,6 +43,8 @@ from unified_llm import (
     UsageRecord,
 )
 from unified_llm.providers.caching import Kept, key_of
+from unified_llm.providers.llamacpp_server import LlamaCppServerProvider
+from unified_llm.providers.ollama import OllamaProvider
 from unified_llm.testing import Cut, Failure, FakeLLM, Reply
 from unified_llm.wire import WireCall
 
@@ -473,7 +476,7 @@ def test_what_is_packed_is_unpacked(chunks: list[bytes], content_type: str) -> N
     assert Kept.unpack(kept.pack()) == kept
 
 
-def test_everything_that_is_sent_makes_the_key_and_the_credential_does_not() -> None:
+def test_everything_that_is_sent_makes_the_key() -> None:
     call = WireCall("chat", b"{}")
     others = [
         replace(call, path="x"),
@@ -553,7 +556,47 @@ def test_another_region_of_a_cloud_is_another_server() -> None:
         scope(region="us-east5", project_id="q"),
     ]
     assert len(set(scopes)) == 3
-    assert ClaudeProvider(api_key="k").cache_scope == ""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"api_key": "another"},
+        {"headers": {"x-tenant": "a"}},
+        {"headers": {"x-tenant": "b"}},
+        {"organization_id": "o"},
+    ],
+)
+async def test_who_says_something_else_with_every_call_is_somebody_else(
+    other: dict[str, Any], cache: ResponseCache
+) -> None:
+    """A key may choose whose documents are looked at: what one tenant was told is not told to another."""
+    answer = json_reply({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "for you"}}]})
+    with WireServer(answer) as server:
+        given: dict[str, Any] = {"api_key": "key", "base_url": server.url + "/v1", "model": "m", "cache": cache}
+        for options in (given, given | {"headers": {"x-tenant": "c"}}, given | other):
+            assert not UnifiedLLM("openai", **options).chat("x").cached
+            assert UnifiedLLM("openai", **options).chat("x").cached
+        assert len(server.requests) == 3
+
+
+def test_a_key_of_claude_or_of_a_local_server_makes_its_own_answers() -> None:
+    made: list[Callable[..., Any]] = [ClaudeProvider, OllamaProvider, LMStudioProvider, LlamaCppServerProvider]
+    for provider in made:
+        url = "http://127.0.0.1:1"
+        scopes = [provider(base_url=url, api_key=key).cache_scope for key in ("one key", "other key", "one key")]
+        assert scopes[0] == scopes[2] != scopes[1]
+        assert "one key" not in scopes[0]
+        assert provider(base_url=url, api_key="one key", headers={"x": "y"}).cache_scope not in scopes
+    for key in ("one key", "other key"):
+        websockets = LMStudioProvider(api_key=key)._websockets
+        assert websockets.cache_scope == LMStudioProvider(api_key=key).cache_scope
+    options: list[dict[str, Any]] = [
+        {"auth_token": "a token"},
+        {"auth_token": "b token"},
+        {"auth_token": "c", "default_headers": {"x": "y"}},
+    ]
+    assert len({ClaudeProvider(sdk_options=one).cache_scope for one in options}) == 3
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 from unified_llm import _json
 from unified_llm.codecs.error_rules import HINTS, classify
 from unified_llm.codecs.retry_after import retry_after, retry_delay_in_body
-from unified_llm.errors import APIError, RateLimitError, ResponseError, UnifiedLLMError, redact
+from unified_llm.errors import APIError, RateLimitError, ResponseError, UnifiedLLMError, holds_key, redact
 from unified_llm.wire import request_id_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "error_from_body",
     "error_from_reply",
     "has_error",
+    "mask",
     "request_id_of",
     "unexpected_shape",
     "unusable_body",
@@ -291,12 +292,29 @@ def _title(text: str) -> str:
     return f": {match[2]!r}" if match else ""
 
 
+_REDACTED = "[redacted]"
+
+
+def mask(error: UnifiedLLMError, secrets: Sequence[str]) -> None:
+    """Mask `secrets` in all that a server said of its failure."""
+    error.message = redact(error.message, *secrets)
+    error.args = (error.message,)
+    error.body = _masked(error.body, secrets)
+    if error.headers:
+        error.headers = {k: redact(v, *secrets) for k, v in error.headers.items()}
+
+
+def _is_key(name: object, value: object) -> bool:
+    """Whether a field of a body is a credential by its name: some servers answer with the request they refuse."""
+    return isinstance(value, str) and value != "" and isinstance(name, str) and holds_key(name, None)
+
+
 def _masked(value: Any, secrets: Sequence[str]) -> Any:
     """`value` with credentials masked in every text of it."""
     if isinstance(value, str):
         return redact(value[:_LONGEST_TEXT], *secrets) or None
     if isinstance(value, dict):
-        return {k: _masked(v, secrets) for k, v in value.items()}
+        return {k: _REDACTED if _is_key(k, v) else _masked(v, secrets) for k, v in value.items()}
     if isinstance(value, list):
         return [_masked(v, secrets) for v in value]
     return value

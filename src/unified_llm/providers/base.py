@@ -23,6 +23,7 @@ from unified_llm.profiles import Profile
 from unified_llm.providers.abstract import LLMProvider
 from unified_llm.providers.caching import CachedCall, CacheMiss, KeptOnly, key_of
 from unified_llm.providers.images import ImageFitter
+from unified_llm.providers.own_headers import mask_given
 from unified_llm.providers.stream_run import StreamRun, last_events
 from unified_llm.requests import ChatRequest, EmbedRequest, ModelConfig
 from unified_llm.responses import Adjustment, ChatResponse, Embeddings, ModelInfo
@@ -40,7 +41,8 @@ class WireProvider(LLMProvider):
 
     cost_per_call: float | None = None
     cache_scope: str = ""
-    """What is said to the server with every call, beside `base_url`: cached answers to another are no answers here."""
+    """What is said to the server with every call, beside `base_url`: cached answers to another are no answers here.
+    What is secret of it, or long, is there as its `own_headers.digest_of`."""
     speaks_http: ClassVar[bool] = True
     """Whether the status of a reply is one of HTTP, to be told in errors."""
 
@@ -76,7 +78,7 @@ class WireProvider(LLMProvider):
             response = self._decoded(driver.send(call), call, request, started)
             return driver.keep(response) if isinstance(driver, CachedCall) else response
         except UnifiedLLMError as exc:
-            exc.with_context(provider=self.context.provider, model=request.model)
+            mask_given(exc.with_context(provider=self.context.provider, model=request.model), request.config)
             raise
 
     async def chat_async(self, request: ChatRequest) -> ChatResponse:
@@ -89,7 +91,7 @@ class WireProvider(LLMProvider):
             response = self._decoded(await driver.send_async(call), call, request, started)
             return await driver.keep_async(response) if isinstance(driver, CachedCall) else response
         except UnifiedLLMError as exc:
-            exc.with_context(provider=self.context.provider, model=request.model)
+            mask_given(exc.with_context(provider=self.context.provider, model=request.model), request.config)
             raise
 
     def _unfit(self, request: ChatRequest) -> bool:
@@ -255,7 +257,7 @@ class WireProvider(LLMProvider):
                 self._check(replies[-1])
             return self._vectors_of(self.embed_codec, replies, request)
         except UnifiedLLMError as exc:
-            exc.with_context(provider=self.context.provider, model=request.model)
+            mask_given(exc.with_context(provider=self.context.provider, model=request.model), request.config)
             raise
 
     async def embed_async(self, request: EmbedRequest) -> Embeddings:
@@ -268,7 +270,7 @@ class WireProvider(LLMProvider):
                 self._check(replies[-1])
             return self._vectors_of(self.embed_codec, replies, request)
         except UnifiedLLMError as exc:
-            exc.with_context(provider=self.context.provider, model=request.model)
+            mask_given(exc.with_context(provider=self.context.provider, model=request.model), request.config)
             raise
 
     def _vectors_of(self, codec: EmbedCodec, replies: list[WireReply], request: EmbedRequest) -> Embeddings:

@@ -27,7 +27,10 @@ _NOT_KEPT = (FinishReason.ERROR, FinishReason.CANCELLED)
 
 
 def key_of(provider: str, address: str, call: WireCall) -> str:
-    """What makes two requests the same: provider, address, method, path, headers and body. Credentials do not count."""
+    """What makes two requests the same: provider, address, method, path, headers and body.
+
+    `address` is also what the provider says with every call (`WireProvider.cache_scope`), its credentials included.
+    """
     digest = hashlib.sha256()
     for piece in (provider, address, call.method, call.path, str(call.stream), json.dumps(sorted(call.headers))):
         digest.update(piece.encode() + b"\0")

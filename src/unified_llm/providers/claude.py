@@ -25,6 +25,7 @@ from unified_llm.providers.claude_batches import Batches
 from unified_llm.providers.claude_credentials import ClaudeCredential, find_claude_credential
 from unified_llm.providers.claude_files import Files
 from unified_llm.providers.claude_platforms import platform_options, settings_taken
+from unified_llm.providers.own_headers import digest_of, mask_given, secrets_in
 from unified_llm.providers.registry import PROVIDER_CONFIGS
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings
@@ -96,7 +97,12 @@ class ClaudeProvider(WireProvider):
             ClaudeCredential(key=secret(api_key)) if elsewhere else find_claude_credential(api_key, sdk_options or {})
         )
         self._check_credential(credential)
-        secrets = tuple(s.get_secret_value() for s in (credential.key, credential.token) if s is not None)
+        sdk_headers = (sdk_options or {}).get("default_headers") or {}
+        held = (credential.key, credential.token)
+        secrets = (
+            *(s.get_secret_value() for s in held if s is not None),
+            *secrets_in(headers, sdk_options, sdk_headers),
+        )
         context = CodecContext(self.name, PROFILES["claude"])
         options = platform_options(platform, {"region": region, "project_id": project_id}, sdk_options or {})
         driver = self._driver(credential, timeout, dict(headers or {}), options)
@@ -108,6 +114,10 @@ class ClaudeProvider(WireProvider):
         self._without_thinking = WireProvider(context=context, driver=driver, chat=self._codec_without_thinking)
         if elsewhere:
             self.cache_scope = " ".join([platform, region or "", project_id or ""])
+        own = digest_of(
+            _auth_headers(credential, both=False) | {**sdk_headers, **(headers or {}), **(sdk_options or {})}
+        )
+        self.cache_scope = f"{self.cache_scope} {own}".strip()
         self._without_thinking.cache_scope = f"{self.base_url or ''} {self.cache_scope}".strip()
 
     @classmethod
@@ -242,7 +252,7 @@ class ClaudeProvider(WireProvider):
             return self._count(self.driver.send(self._codec.encode_count(request, self.context)))
         except UnifiedLLMError as exc:
             if not _thinking_is_stale(exc, request):
-                exc.with_context(provider=self.name, model=request.model)
+                mask_given(exc.with_context(provider=self.name, model=request.model), request.config)
                 raise
         return self._count(self.driver.send(self._codec_without_thinking.encode_count(request, self.context)))
 
@@ -253,7 +263,7 @@ class ClaudeProvider(WireProvider):
             return self._count(await self.driver.send_async(self._codec.encode_count(request, self.context)))
         except UnifiedLLMError as exc:
             if not _thinking_is_stale(exc, request):
-                exc.with_context(provider=self.name, model=request.model)
+                mask_given(exc.with_context(provider=self.name, model=request.model), request.config)
                 raise
         call = self._codec_without_thinking.encode_count(request, self.context)
         return self._count(await self.driver.send_async(call))

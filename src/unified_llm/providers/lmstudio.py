@@ -316,6 +316,7 @@ class _Websockets(WireProvider):
         super().__init__(context=provider.context, driver=driver, chat=codec)
         self.images = provider.images
         self.base_url = provider.base_url  # tells one server's cached answers from another's
+        self.cache_scope = provider.cache_scope
         self.cost_per_call = provider.cost_per_call
 
 

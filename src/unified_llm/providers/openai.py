@@ -15,7 +15,7 @@ from unified_llm.codecs.openai_chat import OpenAIChatCodec
 from unified_llm.codecs.openai_embeddings import OpenAIEmbeddingsCodec
 from unified_llm.codecs.openai_models import OpenAIModelsCodec
 from unified_llm.codecs.responses_api import ResponsesCodec
-from unified_llm.credentials import find_key
+from unified_llm.credentials import Secret, find_key
 from unified_llm.drivers.http import MAX_CONNECTIONS, HTTPDriver
 from unified_llm.errors import (
     ConfigurationError,
@@ -37,6 +37,7 @@ from unified_llm.providers.openai_setup import (
     sent_fields,
     settings_taken,
 )
+from unified_llm.providers.own_headers import digest_of, secrets_in
 from unified_llm.providers.registry import PROVIDER_CONFIGS, ProviderConfig
 from unified_llm.requests import ChatRequest, EmbedRequest
 from unified_llm.responses import ChatResponse, Embeddings, ModelInfo
@@ -123,12 +124,15 @@ class OpenAICompatibleProvider(WireProvider):
                 "api_version": api_version,
             },
         )
-        self.cache_scope = urlencode(query)
+        sent = auth_header(self._key, known) | billed | own_headers
+        self.cache_scope = f"{urlencode(query)} {digest_of(sent)}".strip()
+        own_secrets = tuple(Secret(value) for value in secrets_in(own_headers))
+        self._masked = own_secrets if self._key is None else (self._key, *own_secrets)
         super().__init__(
             context=CodecContext(name, known),
             driver=HTTPDriver(
                 self.base_url,
-                headers=auth_header(self._key, known) | billed | own_headers,
+                headers=sent,
                 timeout=timeout,
                 transport=transport,
                 max_connections=max_connections,
@@ -151,7 +155,7 @@ class OpenAICompatibleProvider(WireProvider):
         return f"{type(self).__name__}(name={self.name!r}, base_url={self.base_url!r})"
 
     def _secrets(self) -> Sequence[str]:
-        return () if self._key is None else (self._key.get_secret_value(),)
+        return [one.get_secret_value() for one in self._masked]
 
     # -- chat -------------------------------------------------------------------------------------------------------
 

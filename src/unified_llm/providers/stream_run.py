@@ -18,6 +18,7 @@ from unified_llm.errors import (
     first_token_late,
 )
 from unified_llm.messages import Origin
+from unified_llm.providers.own_headers import mask_given
 from unified_llm.requests import ChatRequest
 from unified_llm.responses import ChatResponse, FinishReason
 from unified_llm.stream import PRELUDE, Accumulator, StreamEvent
@@ -168,13 +169,14 @@ class StreamRun:
         timed_out = isinstance(exc, APITimeoutError) and limit is not None and self._says_nothing_for(0.9 * limit)
         if limit is not None and (self.is_late or timed_out):
             late = first_token_late(limit)
-        (late or exc).with_context(
+        told = (late or exc).with_context(
             provider=self._provider.context.provider,
             model=self._request.model,
             status=self.status if self._provider.speaks_http else None,
             request_id=request_id_of(self.headers) if self.headers is not None else None,
             partial=self.partial(),
         )
+        mask_given(told, self._request.config)
         return late
 
     def partial(self) -> ChatResponse | None:
