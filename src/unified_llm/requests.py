@@ -69,7 +69,7 @@ class ModelConfig:
             than the first one that a call asks. The repr leaves the headers out; a pickle has them in clear, because
             the call it is made for needs them: keep such a pickle like a key.
         label: the application's own name for the call, for hooks and totals; not sent.
-        fallbacks: model references asked in order when the first fails.
+        fallbacks: model references, or names of providers, asked in order when the first fails.
         max_retries: attempts after the first, per target; deadline: most seconds for everything.
         hedge_after: seconds after which a second request is sent, to the next target if there is one; the answer that
             comes first counts. Async calls of whole answers only. Worth it for slow tails; it may cost twice.

@@ -36,6 +36,10 @@ logger = logging.getLogger("unified_llm")
 MOST_FOUND = 1024
 """References whose targets are kept: applications have a handful, and may make them up."""
 
+_NAMES_OF_MODELS = frozenset({"mistral"})
+"""Providers called as a model is that people run themselves (https://ollama.com/library/mistral): what is said to the
+model must not go to the provider."""
+
 
 class AvailableProviders(Mapping[str, ProviderConfig]):
     """Names of usable providers to their `ProviderConfig`. Calling it gives the list of names."""
@@ -88,6 +92,7 @@ class Router:
         self.model: str | None = model
         self._current: str | None = None
         self._found: dict[str | None, tuple[Target]] = {}
+        self._fallbacks: dict[str, tuple[Target]] = {}
         self._deployed: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._price = cost
         pools = {name: self._pool(name, given) for name, given in (deployments or {}).items()}
@@ -253,8 +258,38 @@ class Router:
         """
         targets = self._found.get(ref) or self._targets(ref)
         for fallback in fallbacks:
-            targets += self._found.get(fallback) or self._targets(fallback)
+            targets += self._fallbacks.get(fallback) or self._fallback(fallback)
         return targets
+
+    def _fallback(self, ref: str) -> tuple[Target, ...]:
+        whole = self.fallback_ref(ref)
+        targets = self._targets(whole)
+        if whole in self._found:
+            if len(self._fallbacks) >= MOST_FOUND:
+                self._fallbacks.clear()
+            self._fallbacks[ref] = self._found[whole]
+        return targets
+
+    def fallback_ref(self, ref: str) -> str:
+        """The whole reference of a fallback: a provider's bare name stands for it, with its default model.
+
+        Raises:
+            InvalidRequestError: it is blank, or as likely the name of a model on the user's own server.
+        """
+        if not ref.strip():
+            raise InvalidRequestError("a fallback is blank", hint="name a model: fallbacks=['claude:', 'openai:gpt-5']")
+        if ":" in ref or ref in self.balancer.pools:
+            return ref
+        name = ref if ref in self._instances else canonical_name(ref)
+        if name is None:
+            return ref
+        row = PROVIDER_CONFIGS.get(self._current or "")
+        if name in _NAMES_OF_MODELS and row is not None and not row.needs_key:
+            raise InvalidRequestError(
+                f"the fallback {ref!r} is a provider, and may be a model of {self._current}",
+                hint=f"write '{name}:' for the provider, or '{self._current}:{ref}' for the model",
+            )
+        return f"{name}:"
 
     def _targets(self, ref: str | None) -> tuple[Target, ...]:
         wanted = ref or self.model or ""

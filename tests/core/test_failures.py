@@ -50,6 +50,8 @@ from unified_llm import (
     UnifiedLLM,
     UnifiedLLMError,
 )
+from unified_llm.providers.offline import OfflineProvider
+from unified_llm.testing import FakeLLM
 
 AT_ONCE = RetryPolicy(max_retries=2, base=0)
 
@@ -191,6 +193,58 @@ async def test_fallbacks_are_asked_in_order_and_recorded() -> None:
         assert llm.stream("x").get_response().provider == "offline"
         assert (await llm.stream_async("x").get_response()).provider == "offline"
         assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("name", ["offline", "offline:", " Offline "])
+async def test_the_bare_name_of_a_provider_is_a_fallback_with_its_default_model(name: str) -> None:
+    with WireServer(json_reply({"error": {"message": "down"}}, 503)) as server:
+        default = UnifiedLLM("offline").chat("x").model
+        for llm in (client(server, fallbacks=[name], max_retries=0), client(server, max_retries=0)):
+            given: dict[str, Any] = {} if llm._fallbacks else {"fallbacks": [name]}
+            for _ in range(2):  # found, then kept
+                answers = [llm.chat("x", **given), await llm.chat_async("x", **given)]
+                assert [(a.provider, a.model, len(a.attempts)) for a in answers] == [("offline", default, 1)] * 2
+            await llm.aclose()
+        assert {request.json()["model"] for request in server.requests} == {"m"}
+
+
+def test_what_is_no_providers_name_is_a_model_of_the_clients_own() -> None:
+    def answer(request: Request) -> Answer:
+        return json_reply({"error": {"message": "down"}}, 503) if request.json()["model"] == "m" else GOOD
+
+    with WireServer(answer) as server:
+        assert client(server, fallbacks=["other"], max_retries=0).chat("x") == "hi"
+        named = client(server, fallbacks=["openai-compatible:offline"], max_retries=0).chat("x")
+        assert (named.provider, server.requests[-1].json()["model"]) == ("openai-compatible", "offline")
+
+
+async def test_a_blank_fallback_is_refused_before_anything_is_sent() -> None:
+    llm = FakeLLM("never")
+    for blank in ("", "  "):
+        with pytest.raises(InvalidRequestError, match="blank"):
+            UnifiedLLM("offline", fallbacks=[blank])
+        with pytest.raises(InvalidRequestError, match="blank"):
+            llm.chat("x", fallbacks=[blank])
+        with pytest.raises(InvalidRequestError, match="blank"):
+            await llm.chat_async("x", fallbacks=[blank])
+    assert not llm.requests
+
+
+def test_a_fallback_that_may_be_a_model_of_ones_own_server_does_not_go_to_the_provider_of_that_name() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        UnifiedLLM("ollama", model="m", fallbacks=["mistral"])
+    assert caught.value.hint == "write 'mistral:' for the provider, or 'ollama:mistral' for the model"
+    targets = UnifiedLLM("ollama", fallbacks=["ollama:mistral", "mistral:"])._router.targets("m", ["ollama:mistral"])
+    assert [(t.provider, t.model) for t in targets] == [("ollama", "m"), ("ollama", "mistral")]
+    assert UnifiedLLM("openai", api_key="k", fallbacks=["mistral"])._router.fallback_ref("mistral") == "mistral:"
+
+
+def test_a_provider_given_as_an_object_falls_back_by_its_own_name() -> None:
+    class Mine(OfflineProvider):
+        name = "mine"
+
+    llm = UnifiedLLM(Mine(), fallbacks=["mine"])
+    assert [t.provider for t in llm._router.targets("m", ["mine"])] == ["mine", "mine"]
 
 
 def test_a_call_may_name_its_own_fallbacks() -> None:

@@ -47,7 +47,8 @@ class UnifiedLLM(ChatCalls, EmbedCalls, ModelCalls, ProviderChoice):
         timeout: seconds without progress before `APITimeoutError`.
         connect_timeout: most seconds to connect (10); first_token_timeout: until a stream says something.
         hedge_after: seconds after which an async call without an answer is sent a second time (see `ModelConfig`).
-        fallbacks: model references (``provider:model``) asked in order when a call fails (see `policy.plan`).
+        fallbacks: model references (``provider:model``) asked in order when a call fails (see `policy.plan`). The bare
+            name of a provider is that provider, with its default model.
         max_retries: attempts after the first on failures that may pass, per target; default 2.
         deadline: most seconds for a whole call, retries and fallbacks included; None for no limit.
         retry: the whole `RetryPolicy`, when these two are not enough.
@@ -134,7 +135,7 @@ class UnifiedLLM(ChatCalls, EmbedCalls, ModelCalls, ProviderChoice):
         self.usage = Ledger(on_usage)
         self._fallbacks = texts("fallbacks", fallbacks)
         for fallback in self._fallbacks:
-            self._router.check(fallback)
+            self._router.check(self._router.fallback_ref(fallback))
         self._flow = Flow(
             FlowSettings(
                 retry_policy(retry, max_retries, deadline),
