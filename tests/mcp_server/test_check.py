@@ -59,3 +59,26 @@ async def test_the_console_script_and_the_module_are_the_same_command() -> None:
         )
         output, _ = await process.communicate()
         assert (process.returncode, output) == (0, b"0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--", "--http"], "leave out --http"),
+        (["--", "--tools", "fly"], "unknown tool 'fly'"),
+        (["--seconds", "0"], "--seconds must be greater than 0"),
+        (["--seconds", "nan"], "--seconds must be greater than 0"),
+    ],
+)
+def test_what_could_not_be_checked_is_said_at_once(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("check", 2)])
+def test_what_is_no_argument_of_a_server_that_serves_is_answered_like_by_the_server(argument: str, code: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--", argument])
+    assert ended.value.code == code

@@ -64,6 +64,24 @@ async def test_a_failed_turn_leaves_the_conversation_as_it_was(era: str) -> None
     assert texts(provider) == ["user: One", "assistant: Yes", "user: Two"]
 
 
+async def test_a_turn_whose_answer_does_not_follow_its_schema_is_a_failed_one(era: str) -> None:
+    provider = ProbeProvider("Yes")
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    async with in_memory(serve(provider), era) as client:
+        first = await client.call("chat", prompt="One", conversation_id="new")
+        conversation_id = first.structured["conversation_id"]
+        for answer in ('{"a": "b"}', "no object"):
+            provider.pieces = (answer,)
+            bad = await client.call("chat", prompt="Lost", conversation_id=conversation_id, response_schema=schema)
+            assert bad.is_error
+        provider.pieces = ('{"a": 1}',)
+        good = await client.call("chat", prompt="Two", conversation_id=conversation_id, response_schema=schema)
+        await client.call("chat", prompt="Three", conversation_id=conversation_id)
+    assert good.structured["data"] == {"a": 1}
+    kept = ["user: One", "assistant: Yes", "user: Two", 'assistant: {"a": 1}', "user: Three"]
+    assert texts(provider) == kept
+
+
 async def test_two_turns_at_once_follow_each_other(era: str) -> None:
     provider = ProbeProvider("Yes")
     async with in_memory(serve(provider), era) as client:

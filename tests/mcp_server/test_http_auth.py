@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from testkit.mcp_clients import ERAS
-from testkit.mcp_http import HTTP_SAFE, RAW_ERAS, answer_of, over_http, raw_client, served
+from testkit.mcp_http import HANDSHAKE, HTTP_SAFE, RAW_ERAS, answer_of, over_http, raw_client, served
 from testkit.probe_provider import ProbeProvider
 from testkit.wire_server import WireServer, json_reply
 from unified_llm import UnifiedLLM
@@ -99,6 +100,17 @@ async def test_each_caller_has_a_rate_of_their_own(era: str) -> None:
         assert not (await bob.call("chat", prompt="x")).is_error
 
 
+async def test_a_caller_who_opens_many_sessions_loses_the_oldest_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unified_llm_mcp.http.MOST_SESSIONS", 4)
+    async with served(serve(), tokens=TOKENS) as url, raw_client(url, HANDSHAKE, BOB) as bob, AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(raw_client(url, HANDSHAKE, ALICE)) for _ in range(4)]
+        assert (await opened[0].post("ping", {})).status_code == 404  # the one unused for longest
+        assert (await opened[1].post("ping", {})).status_code == 200  # now it is another one
+        opened.append(await stack.enter_async_context(raw_client(url, HANDSHAKE, ALICE)))
+        after = [(await client.post("ping", {})).status_code for client in (*opened, bob)]
+    assert after == [404, 200, 404, 200, 200, 200]
+
+
 async def test_a_session_cannot_be_taken_over_with_another_token() -> None:
     era = RAW_ERAS[-1]  # sessions are of the handshake protocol
     async with served(serve(), tokens=TOKENS) as url, raw_client(url, era, ALICE) as alice:
@@ -133,6 +145,14 @@ def test_a_token_file_that_is_no_text_is_refused_without_being_shown(tmp_path: P
         read_tokens(None, tmp_path / "tokens")
     assert refused.value.__cause__ is None
     assert "secret" not in str(refused.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_token_file(tmp_path: Path) -> None:
+    for text in (f"{ALICE}\n", f"alice {ALICE}\n"):
+        (tmp_path / "tokens").write_text(text, encoding="utf-8-sig")
+        ((name, token),) = read_tokens(None, tmp_path / "tokens").items()
+        assert "\ufeff" not in name
+        assert token.get_secret_value() == ALICE
 
 
 def test_a_token_file_that_is_not_there_is_said() -> None:

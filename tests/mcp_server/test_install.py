@@ -219,8 +219,9 @@ def test_uvx_can_be_chosen_as_the_command() -> None:
     assert install("--client", "cursor", "--undo") == 0
 
 
-def test_a_strange_variable_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert install("--client", "cursor", "--env", "A B=1") == 2
+@pytest.mark.parametrize("variable", ["A B=1", "1X=2", "\u00c9=1", "=1"])
+def test_a_strange_variable_name_is_refused(variable: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert install("--client", "cursor", "--env", variable) == 2
     assert "no name of a variable" in capsys.readouterr().err
 
 
@@ -410,3 +411,14 @@ def test_arguments_that_the_server_does_not_take_are_refused(
 def test_arguments_that_make_no_sense_in_a_client_are_refused(arguments: list[str]) -> None:
     assert install("--client", "cursor", "--", *arguments) == 2
     assert not config_of("cursor").exists()
+
+
+@pytest.mark.parametrize("option", [["--allow-dir", "."], ["--allow-dir=."], ["--allow-d", "."]])
+def test_a_folder_is_not_another_one_where_the_client_starts_the_server(
+    option: list[str], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    assert install("--client", "cursor", "--", *option) == 2
+    assert f"--allow-dir {home.resolve()}" in capsys.readouterr().err
+    assert not config_of("cursor").exists()
+    assert install("--client", "cursor", "--", "--allow-dir", str(home)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -350,6 +351,19 @@ async def test_a_signal_while_idle_ends_the_process() -> None:
         await server.initialize()
         server.process.send_signal(signal.SIGINT)
         assert await server.exit_code(2) == 128 + signal.SIGINT
+
+
+def test_what_serving_raises_after_a_signal_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def serving() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("its streams were closed") from None
+
+    assert run_until_signal(build_server(), serving()) == 128 + signal.SIGTERM
+    gc.collect()  # which is when asyncio would complain
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
 def test_what_a_library_left_running_is_cancelled_at_the_end() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -260,6 +261,11 @@ class Catalogue(Protocol):
         ...
 
 
+def _idle_until(session: Any) -> float:
+    """When an HTTP session ends if nobody uses it: the sooner, the longer it has been unused."""
+    return math.inf if session.idle_scope is None else float(session.idle_scope.deadline)
+
+
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
     """Constructing the SDK's server configures the root logger; a library must not. A handler in place prevents it."""
@@ -364,6 +370,26 @@ class CatalogueServer(MCPServer[Any]):
         settings.transport_security = checks
         settings.max_request_body_size = max_body_bytes
         return self.streamable_http_app()
+
+    async def close_surplus_sessions(self, most: int) -> None:
+        """Close HTTP sessions until there are `most`: of the caller who has most of them, the longest unused first."""
+        while (session := self._surplus_session(most)) is not None:
+            await session.terminate()
+
+    def _surplus_session(self, most: int) -> Any:
+        # Not public, but the only record of whose a session is. An SDK that keeps another has its own limit still.
+        sessions: dict[str, Any] = getattr(self.session_manager, "_server_instances", {})
+        if len(sessions) <= most:
+            return None
+        owners: dict[str, Any] = getattr(self.session_manager, "_session_owners", {})
+        by_owner: dict[str, list[Any]] = {}
+        for key, session in sessions.items():
+            if not session.is_terminated:
+                by_owner.setdefault(str(owners.get(key)), []).append(session)
+        if sum(map(len, by_owner.values())) <= most:
+            return None
+        most_of_one = max(by_owner.values(), key=lambda of_one: len(of_one))
+        return min(most_of_one, key=_idle_until)
 
     async def _serve(self, context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
         """Middleware of the SDK 2.x: lets every handler see the request it serves."""

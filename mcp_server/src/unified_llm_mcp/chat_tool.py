@@ -87,15 +87,14 @@ async def start_chat(state: ServerState, arguments: ChatArguments, subject: str)
         async with state.limits.slot(subject, conversation.turn), learning:
             system = arguments.system or conversation.system
             response = await _answer(state, run, (*conversation.messages, *added), options, system)
+            state.usage.add(subject, "chats", response.usage, response.cost)
+            data = () if schema is None else await read_data(response, schema, state.schema_processes)
             # Only now: a failed or cancelled call leaves the conversation as it was.
             conversation.messages += (*added, response.message)
             conversation.system = system
             conversation.weight += weight_of_messages((*added, response.message))
             state.conversations.shrink()
-        state.usage.add(subject, "chats", response.usage, response.cost)
-        if schema is None:
-            return Answer(response)
-        return Answer(response, *await read_data(response, schema, state.schema_processes))
+        return Answer(response, *data)
 
     return ChatRun(
         subject=subject,

@@ -63,14 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_server_arguments(given: Sequence[str]) -> None:
-    """Refuse what a client could not start the server with. Raises `ConfigurationError`; argparse ends the process."""
+def check_server_arguments(given: Sequence[str]) -> Settings:
+    """What a client would start the server with. Raises `ConfigurationError`; argparse ends the process."""
     parser = _parser()
     arguments = parser.parse_args(list(given))
     if arguments.http:
         raise ConfigurationError("a client that starts the server speaks to it without HTTP", hint="leave out --http")
     _refuse_http_options(parser, arguments)
-    _settings(arguments)
+    return _settings(arguments)
 
 
 def _add_model_options(group: Any) -> None:

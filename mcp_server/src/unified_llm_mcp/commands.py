@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -81,7 +82,7 @@ def install_command(argv: Sequence[str]) -> int:
     if arguments.undo:
         change = uninstall(client, path, arguments.name)
     else:
-        check_server_arguments(server_arguments)
+        _refuse_relative(check_server_arguments(server_arguments).allow_dirs)
         command = [*server_command(arguments.command), *server_arguments]
         variables = [_variable(text) for text in arguments.env]
         change = install(client, path, arguments.name, command, variables, replace=arguments.replace)
@@ -103,9 +104,19 @@ def _difference(client: Client, name: str, change: Change) -> str:
     return difference(client, change.path, name, old, new)
 
 
+def _refuse_relative(folders: Sequence[Path]) -> None:
+    """A client starts the server in a folder of its own, maybe that of all files, and not in this one."""
+    for folder in folders:
+        if not folder.is_absolute():
+            raise ConfigurationError(
+                f"{folder} would be another folder when the client starts the server",
+                hint=f"write it whole: --allow-dir {folder.resolve()}",
+            )
+
+
 def _variable(text: str) -> Variable:
     name, equals, value = text.partition("=")
-    if not name.replace("_", "").isalnum():
+    if not _VARIABLE.fullmatch(name):
         raise ConfigurationError(f"{name!r} is no name of a variable", hint="write --env NAME or --env NAME=VALUE")
     return Variable(name, value if equals else None)
 
@@ -113,6 +124,7 @@ def _variable(text: str) -> Variable:
 def check_command(argv: Sequence[str]) -> int:
     """Run ``check``; returns 0 when everything worked, else 1."""
     from unified_llm_mcp.check import check
+    from unified_llm_mcp.cli import check_server_arguments
 
     own, server_arguments = _split(argv)
     parser = argparse.ArgumentParser(
@@ -122,6 +134,9 @@ def check_command(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each step may take (60)")
     arguments = parser.parse_args(own)
+    if not arguments.seconds > 0:  # so written, it refuses NaN too
+        raise ConfigurationError("--seconds must be greater than 0", hint="leave it out: 60")
+    check_server_arguments(server_arguments)
     outcomes = asyncio.run(check(server_arguments, seconds=arguments.seconds))
     for outcome in outcomes:
         _say(f"{'ok  ' if outcome.ok else 'FAIL'} {outcome.step:12} {outcome.seconds:6.2f} s  {outcome.said}")

@@ -35,6 +35,8 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 SHORTEST_TOKEN = 16
 GRACE = 1
 HEALTH = "/health"
+MOST_SESSIONS = 2000
+"""Sessions of all callers, of some 40 kB each; clients open another one when theirs has been closed."""
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
@@ -130,7 +132,7 @@ def read_tokens(variable: str | None, file: Path | None) -> dict[str, Secret]:
 
 def _file_pairs(file: Path) -> list[tuple[str, str]]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors on Windows begin with a mark
     except OSError as error:
         raise ConfigurationError(f"cannot read {file}: {error.strerror}", hint="check the path") from error
     except UnicodeDecodeError:  # it quotes what it could not read: not in a message, nor in a traceback
@@ -147,7 +149,21 @@ def _name_of(token: str) -> str:
 def http_app(server: ModelServer, settings: HttpSettings) -> App:
     """The ASGI application: the endpoint, and ``/health`` for load balancers, which needs no token."""
     app = _tells_disconnects(server.streamable_http(settings.path, settings.security(), settings.max_body_bytes))
+    app = _with_room_for_sessions(app, server)
     return _TokenCheck(app, settings.tokens) if settings.tokens else app
+
+
+def _with_room_for_sessions(app: App, server: ModelServer) -> App:
+    """ASGI middleware: sessions that one caller opens take the place of that caller's own, not that of others.
+
+    The SDK refuses everybody when there are 10,000, and closes one when it has not been used for half an hour.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        await server.close_surplus_sessions(MOST_SESSIONS)
+
+    return wrapped
 
 
 def _tells_disconnects(app: App) -> App:

@@ -71,6 +71,8 @@ async def _supervised(server: ModelServer, serving: Coroutine[Any, Any, None], s
         await _until_closed(server, task)
     finally:
         await _closed(server)
+    if received and task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        logger.debug("serving ended with an error after the signal", exc_info=error)
     if task.cancelled() or received:
         return 128 + received[0] if received else 1
     if not task.done():
