@@ -18,11 +18,23 @@ JSONDecodeError = json.JSONDecodeError
 
 
 def loads(data: bytes | str) -> Any:
-    """Decode JSON. Raises `json.JSONDecodeError` (a ValueError) when it is not JSON."""
+    """Decode JSON. Raises `json.JSONDecodeError` (a ValueError) when it is not JSON; its `doc` is empty.
+
+    An exception is kept and reported with what it carries, and servers repeat requests, keys included.
+    """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+        pass
+    return _leniently(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+
+
+def _leniently(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except JSONDecodeError as exc:
+        exc.doc = ""
+        raise
 
 
 def dumps(value: Any) -> bytes:

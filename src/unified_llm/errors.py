@@ -30,12 +30,11 @@ UnifiedLLMError
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from unified_llm.responses import Attempt, ChatResponse
 
 __all__ = [
@@ -66,6 +65,7 @@ __all__ = [
     "UnsupportedOptionError",
     "holds_key",
     "redact",
+    "without_keys",
 ]
 
 # Key shapes of the vendors we talk to, bearer values, and user:password in a URL. Applied to every text
@@ -75,7 +75,12 @@ _SHAPES = (
     r"(?P<value>(?=[^\s\"',;]*[\d])[A-Za-z0-9_\-.~+/=]{12,})"
     # The separator belongs to the shape: without it "lmstudio-community" and "skip_prompt_caching" look like keys.
     r"|(?P<shape>\b(?:(?:sk|pk|rk|gsk|xai|hf|pplx|gh[pousr]|nvapi)[-_]|ya29\.|AIza|SCW(?=[A-Z0-9]{17}\b))[-_A-Za-z0-9.:]{12,})"
-    r"|(?P<url>(?<=://)[^/\s:@]+:[^/\s@]+(?=@))"
+    r"|(?P<url>(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?:(?<=http://)|(?<=https://))(?=[^/\s@]*\d)[\w.~-]{12,}(?=@))"
+    # A header that is written out says what stands in it, also in letters alone.
+    r"|(?P<header>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+)[A-Za-z0-9_\-.~+/=]{16,}"
+    # Cerebras, Replicate, Fireworks; GitHub, Together; Amazon's access keys and those of Bedrock; JSON Web Tokens.
+    r"|\b(?:(?:csk-|r8_|fw_)(?=[A-Za-z]*\d)[A-Za-z0-9]{20,}|(?:github_pat|tgp_v1)_[\w-]{20,}"
+    r"|(?-i:A[KS]IA(?=[A-Z]*[2-7])[A-Z2-7]{16}\b|ABSKQmVkcm9ja0FQSUtleS[A-Za-z0-9+/=]+|eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?))"
 )
 
 
@@ -89,7 +94,7 @@ def redact(text: str, *secrets: str | None) -> str:
     for secret in secrets:
         if secret and len(secret) >= 4:
             text = text.replace(secret, "[redacted]")
-    return _secret().sub(lambda m: f"{m['keep'] or ''}[redacted]", text)
+    return _secret().sub(lambda m: f"{m['keep'] or m['header'] or ''}[redacted]", text)
 
 
 @cache
@@ -104,6 +109,18 @@ def _key_names() -> re.Pattern[str]:
 def holds_key(name: str, value: object) -> bool:
     """Whether a header or field of that name, or with that value, carries a credential, as far as one can tell."""
     return _key_names().search(name) is not None or (isinstance(value, str) and redact(value) != value)
+
+
+def without_keys(value: Any, name: str = "") -> Any:
+    """`value`, to be shown: what carries a credential is ``[redacted]``, at any depth. `name`: that of its field."""
+    if isinstance(value, Mapping):
+        return {key: without_keys(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [without_keys(item, name) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if value and not isinstance(value, bool) and _key_names().search(name):
+        return "[redacted]"
+    return redact(value) if isinstance(value, str) else value
 
 
 class UnifiedLLMError(Exception):

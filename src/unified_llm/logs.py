@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import traceback
 
-from unified_llm.errors import redact
+from unified_llm.errors import redact, without_keys
 
 __all__ = ["RedactingFilter", "redact_logs"]
 
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 _LOGGERS = ("unified_llm", "unified_llm.drivers")
 
 
 class RedactingFilter(logging.Filter):
-    """Masks what looks like a credential in a record's text and traceback. Put it on any logger or handler."""
+    """Masks what looks like a credential in a record's text, traceback and extra fields.
+
+    Put it on a handler: a filter of a logger does not see the records of the loggers below that one.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
@@ -23,6 +27,8 @@ class RedactingFilter(logging.Filter):
         masked = redact(text)
         if masked != text:
             record.msg, record.args = masked, ()
+        for name in record.__dict__.keys() - _STANDARD:
+            setattr(record, name, without_keys(getattr(record, name), name))
         if record.exc_info and record.exc_info[0] is not None:
             record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from unified_llm.errors import InvalidRequestError, UnsupportedOptionError
+from unified_llm.errors import InvalidRequestError, UnsupportedOptionError, without_keys
 from unified_llm.messages import Message
 from unified_llm.tools import Tool, ToolChoice
 
@@ -66,8 +66,8 @@ class ModelConfig:
         connect_timeout: most seconds to connect; first_token_timeout: most seconds until a stream says something.
         provider_options: ``{provider: {option: value}}`` sent only to that provider, as they are.
         extra_headers, extra_body: added to the HTTP request, as they are; what carries a key goes to no other provider
-            than the first one that a call asks. The repr leaves the headers out; a pickle has them in clear, because
-            the call it is made for needs them: keep such a pickle like a key.
+            than the first one that a call asks. The repr leaves the headers out, and masks keys elsewhere; a pickle has
+            them in clear, because the call it is made for needs them: keep such a pickle like a key.
         label: the application's own name for the call, for hooks and totals; not sent.
         fallbacks: model references, or names of providers, asked in order when the first fails.
         max_retries: attempts after the first, per target; deadline: most seconds for everything.
@@ -99,7 +99,7 @@ class ModelConfig:
     connect_timeout: float | None = None
     first_token_timeout: float | None = None
     provider_options: Mapping[str, Mapping[str, Any]] | None = None
-    extra_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    extra_headers: Mapping[str, str] | None = None
     extra_body: Mapping[str, Any] | None = None
     label: str | None = None
     fallbacks: tuple[str, ...] | None = None
@@ -131,6 +131,11 @@ class ModelConfig:
         given.update(pair for pair in zip(_NAMES, named, strict=False) if pair[1] is not None)
         given["unknown"] = unknown
         _check(given)
+
+    def __repr__(self) -> str:
+        hidden = () if self.unknown else ("unknown",)
+        named = [n for n in _NAMES if n in self.__dict__ and n not in ("extra_headers", *hidden)]
+        return f"ModelConfig({', '.join(f'{n}={without_keys(self.__dict__[n])!r}' for n in named)})"
 
     def merge(self, other: ModelConfig | None = None, **options: Any) -> ModelConfig:
         """Return a copy in which everything set in `other`, then in `options`, wins over this one."""
@@ -190,6 +195,9 @@ def texts(name: str, value: object) -> tuple[str, ...]:
         raise InvalidRequestError(f"{name} is no list of texts: {value!r}", hint="pass a str, or a list of str")
     return several
 
+
+_LONGEST_QUOTED = 16
+"""Characters of a wrong value that an error repeats: what is longer is no number of a web form, and may be a key."""
 
 _NUMBER = (int, float)
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -254,7 +262,8 @@ def _check(given: dict[str, Any]) -> None:
 def _check_kind(name: str, value: object) -> None:
     kinds, what = _KINDS[name]
     if not isinstance(value, kinds) or (type(value) is bool and bool not in kinds):
-        raise InvalidRequestError(f"{name} is {type(value).__name__}: {value!r}", hint=f"{name} is {what}")
+        quoted = "" if Mapping in kinds or len(repr(value)) > _LONGEST_QUOTED else f": {value!r}"
+        raise InvalidRequestError(f"{name} is {type(value).__name__}{quoted}", hint=f"{name} is {what}")
 
 
 def _check_range(name: str, value: Any) -> None:

@@ -68,7 +68,8 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         possible = False
     if not possible:
-        raise _invalid(f"base_url {url!r} has an impossible port", "a port is a number from 1 to 65535")
+        # Not repeated: after the colon there may be a password.
+        raise _invalid(f"base_url of {parts.hostname} has an impossible port", "a port is a number from 1 to 65535")
     return parts
 
 
