@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,19 @@ async def test_a_wrong_value_is_refused_and_says_where(era: str) -> None:
     assert result.error["category"] == "invalid_arguments"
     for where in ("prompt:", "messages.0.role:", "temperature:"):
         assert where in result.text
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "temperature"])
+async def test_true_is_no_number(era: str, name: str) -> None:
+    provider = ProbeProvider()
+    async with in_memory(serve(provider), era) as client:
+        wrong: dict[str, Any] = {name: True}
+        result = await client.call("chat", prompt="x", **wrong)
+        other = await client.call("get_response", response_id="x", wait_s=True)
+        assert not (await client.call("chat", prompt="x", max_tokens="5")).is_error  # as some clients send numbers
+    assert result.error["category"] == other.error["category"] == "invalid_arguments"
+    assert f"{name}: Input should be a number, not true or false" in result.text
+    assert len(provider.requests) == 1
 
 
 async def test_lists_sent_as_json_text_are_read(era: str) -> None:
@@ -229,6 +243,14 @@ async def test_an_answer_that_does_not_follow_the_schema_is_an_error_that_shows_
         result = await client.call("chat", prompt="x", response_schema={"type": "object"})
     assert result.error["category"] == "structured_output"
     assert "I would rather not" in result.text
+    assert result.text.count("again") == 1
+
+
+async def test_an_answer_that_is_no_object_does_not_fit_the_argument_that_asked_for_one(era: str) -> None:
+    async with in_memory(serve(ProbeProvider("[1]")), era) as client:
+        result = await client.call("chat", prompt="x", response_schema={"type": "object"})
+    assert result.error["category"] == "structured_output"
+    assert "response_schema: the whole answer" in result.text
 
 
 def about(**keywords: object) -> dict[str, object]:

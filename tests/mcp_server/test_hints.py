@@ -9,8 +9,9 @@ import pytest
 from testkit.mcp_clients import in_memory
 from testkit.probe_provider import ProbeProvider
 from unified_llm import UnifiedLLM
-from unified_llm.errors import MissingDependencyError
+from unified_llm.errors import MissingDependencyError, StreamInterruptedError
 from unified_llm_mcp import Settings, build_server
+from unified_llm_mcp.failures import failure_of
 from unified_llm_mcp.hints import for_callers
 
 
@@ -23,11 +24,27 @@ from unified_llm_mcp.hints import for_callers
         ("the text is in .partial; ask again or relax the schema", "ask again or relax the schema"),
         ("pass model='...' (see list_models() or `unified-llm models list`)", None),
         ("raise deadline=, or add fallbacks=[...]", None),
+        (
+            "wait (see retry_after) or send fewer requests; a retry policy does it for you",
+            "wait or send fewer requests",
+        ),
         ("the answer was cut by max_tokens: raise it", "the answer was cut by max_tokens: raise it"),
     ],
 )
 def test_what_only_a_python_programmer_can_do_is_left_out(hint: str | None, told: str | None) -> None:
     assert for_callers(hint) == told
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("the connection broke: try again; .partial holds what arrived", "the connection broke: try again"),
+        ("see the log of the server", "see the log of the server; call it again"),
+        (None, "call it again"),
+    ],
+)
+def test_a_call_that_was_interrupted_is_to_be_made_again_which_is_said_once(hint: str | None, told: str) -> None:
+    assert failure_of(StreamInterruptedError("it broke", hint=hint), ["chat"]).hint == told
 
 
 def test_the_home_folder_of_the_server_is_not_told() -> None:

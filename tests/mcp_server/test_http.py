@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import httpx
 import pytest
@@ -183,6 +184,38 @@ async def test_one_server_object_serves_http_and_memory_at_once() -> None:
         assert answer_of(await client.post("tools/call", CHAT))["result"]["structuredContent"]["text"]
         async with in_memory(server) as other:
             assert (await other.call("chat", prompt="x")).text == "Hello, world"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "origins"),
+    [
+        (("llm.example.org", "llm.example.org:*", "[2001:db8::1]:8765"), ("https://app.example.org",)),
+        (("intern",), ("http://app.example.org:*", "vscode-file://vscode-app", "null")),
+    ],
+)
+def test_values_of_host_and_origin_that_clients_send_are_taken(
+    hosts: tuple[str, ...], origins: tuple[str, ...]
+) -> None:
+    security = HttpSettings(allowed_hosts=hosts, allowed_origins=origins).security()
+    assert set(hosts) <= set(security["allowed_hosts"])
+    assert set(origins) <= set(security["allowed_origins"])
+
+
+def _can_bind(host: str) -> bool:
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::1]", "::1", "localhost"])
+async def test_an_address_of_this_machine_is_served_under_the_url_that_is_said(host: str) -> None:
+    if not _can_bind(host.strip("[]")):
+        pytest.skip(f"this machine has no {host}")
+    async with served(serve(ProbeProvider()), host=host) as url, raw_client(url, HANDSHAKE) as client:
+        answer = answer_of(await client.post("tools/call", CHAT, origin=url.removesuffix("/mcp")))
+    assert answer["result"]["content"][0]["text"] == "Hello, world"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "llm.example.org"])

@@ -42,6 +42,13 @@ OAUTH = [
         (["--http", *OAUTH, "--oauth-resource", "x y"], "'x y', is no URL"),
         (["--http", *OAUTH, "--oauth-jwks", "https://[x"], "keys is no URL"),
         (["--http", "--host", "0.0.0.0"], "UNIFIED_LLM_MCP_TOKEN"),
+        (["--http", "--allowed-host", ""], "'' is no value of the header Host"),
+        (["--http", "--allowed-host", "*"], "'*' is no value"),
+        (["--http", "--allowed-host", "*.example.org"], "'*.example.org' is no value"),
+        (["--http", "--allowed-host", "https://llm.example.org"], "'https://llm.example.org' is no value"),
+        (["--http", "--allowed-origin", "*"], "'*' is no value of the header Origin"),
+        (["--http", "--allowed-origin", "app.example.org"], "'app.example.org' is no value"),
+        (["--http", "--allowed-origin", "https://app.example.org/"], "without a path"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_with_a_hint(

@@ -29,10 +29,12 @@ async def get(client: TestClient, name: str, **arguments: str) -> str:
     return text
 
 
-async def complete(client: TestClient, reference: dict[str, Any], argument: str, value: str) -> dict[str, Any]:
+async def complete(
+    client: TestClient, reference: dict[str, Any], argument: str, value: str, chosen: dict[str, str] | None = None
+) -> dict[str, Any]:
     kind: Any = mcp.types.PromptReference if "name" in reference else mcp.types.ResourceTemplateReference
     given = {"name": argument, "value": value}
-    completed = wire(await client.session.complete(kind.model_validate(reference), given))["completion"]
+    completed = wire(await client.session.complete(kind.model_validate(reference), given, chosen))["completion"]
     assert isinstance(completed, dict)
     return completed
 
@@ -94,6 +96,28 @@ async def test_models_are_completed_by_prefix_first_then_by_any_part(era: str) -
     assert part["values"] == ["probe:talker", "probe:other/talker"]
     assert last["values"] == ["claude:x,probe:talker"]
     assert inside["values"] == ["other/talker"]
+
+
+async def test_models_of_another_provider_than_the_chosen_one_are_not_offered(era: str) -> None:
+    model = template("llm://models/{provider}/{+model}")
+    async with in_memory(serve(), era) as client:
+        await client.call("list_models", provider="probe")
+        found = [await complete(client, model, "model", "", {"provider": name}) for name in ("probe", "offline")]
+        every = await complete(client, model, "model", "")
+    assert [one["total"] for one in found] == [3, 0]
+    assert every["total"] >= 3
+
+
+async def test_what_is_no_argument_of_a_prompt_or_template_has_no_candidates(era: str) -> None:
+    conversation = template("llm://conversations/{conversation_id}")
+    async with in_memory(serve(), era) as client:
+        await client.call("chat", prompt="Hi", conversation_id="new")
+        for reference, argument in (
+            (prompt("ask"), "conversation_id"),
+            (prompt("ask"), "provider"),
+            (conversation, "model"),
+        ):
+            assert (await complete(client, reference, argument, ""))["values"] == []
 
 
 async def test_more_than_a_hundred_candidates_are_counted_and_cut(era: str) -> None:

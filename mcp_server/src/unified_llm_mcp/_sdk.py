@@ -256,8 +256,13 @@ class Catalogue(Protocol):
         """Raises `ValueError` for wrong arguments."""
         ...
 
-    async def complete(self, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
-        """Candidates for an argument of the prompt ("ref/prompt") or template ("ref/resource") called `name`."""
+    async def complete(
+        self, kind: str, name: str, argument: str, value: str, call: Call, chosen: Mapping[str, str]
+    ) -> list[str]:
+        """Candidates for an argument of the prompt ("ref/prompt") or template ("ref/resource") called `name`.
+
+        `chosen` are other arguments of it that have a value already.
+        """
         ...
 
 
@@ -490,7 +495,8 @@ class CatalogueServer(MCPServer[Any]):
 
     async def _complete(self, ref: Any, argument: Any, context: Any) -> types.Completion:
         name = ref.name if ref.type == "ref/prompt" else str(ref.uri)
-        found = await self._catalogue.complete(ref.type, name, argument.name, argument.value, self.call)
+        chosen = (context.arguments or {}) if context is not None else {}
+        found = await self._catalogue.complete(ref.type, name, argument.name, argument.value, self.call, chosen)
         page = {"values": found[:100], "total": len(found), "hasMore": len(found) > 100}
         return types.Completion.model_validate(page)
 

@@ -40,7 +40,7 @@ async def read_data(
         ToolCallError: the answer is no JSON object, or does not follow the schema; the text comes with it.
         StructuredOutputError: the same, as the library says it.
     """
-    value = response.with_details(response_format=ResponseFormat()).parsed
+    value = response.with_details(response_format=ResponseFormat(name="response_schema")).parsed
     if not all(math.isfinite(number) for number in _floats(value)):
         raise _unfit(response, "the answer is not JSON: it has a number that is not finite, such as NaN")
     quick = not _SLOW & set(keywords(schema)) and len(json.dumps(schema)) * len(response.text) <= SMALL
@@ -59,7 +59,7 @@ def _unfit(response: ChatResponse, message: str) -> ToolCallError:
     return ToolCallError(
         "structured_output",
         message,
-        hint="the answer was cut: pass a larger max_tokens" if cut else "ask again, or relax the schema",
+        hint="the answer was cut: pass a larger max_tokens" if cut else "ask again, or relax response_schema",
         partial=response.text,
         provider=response.provider,
         model=response.model,

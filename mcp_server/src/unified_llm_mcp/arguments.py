@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.sendable import well_formed_inside
@@ -42,6 +43,16 @@ def _decoded(value: Any) -> Any:
 _JSON = BeforeValidator(_decoded)
 
 
+def _no_truth_value(value: Any) -> Any:
+    """To Python, true is 1; to who sends it as a number, it is a mistake."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "Input should be a number, not true or false")
+    return value
+
+
+_NUMBER = BeforeValidator(_no_truth_value)
+
+
 class Turn(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,14 +77,16 @@ class ChatArguments(Arguments):
     response_schema: Annotated[dict[str, Any] | None, _JSON] = Field(
         None, description="JSON Schema (type object) the answer must follow."
     )
-    max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: Annotated[int | None, _NUMBER] = Field(None, ge=1)
+    temperature: Annotated[float | None, _NUMBER] = Field(None, ge=0, le=2)
 
 
 class EmbedArguments(Arguments):
     texts: Annotated[list[str], _JSON] = Field(min_length=1, max_length=2048, description="Texts to embed, in order.")
     model: str = Field("", description="provider:model as returned by list_models. Empty: server default.")
-    dimensions: int | None = Field(None, ge=1, description="Length of the vectors, where the model can shorten them.")
+    dimensions: Annotated[int | None, _NUMBER] = Field(
+        None, ge=1, description="Length of the vectors, where the model can shorten them."
+    )
     encoding: Literal["auto", "float", "base64", "resource"] = Field(
         "auto", description="How vectors come back; auto picks the first of the three that is small enough."
     )
@@ -83,13 +96,13 @@ class ListModelsArguments(Arguments):
     provider: str = Field("", description="Only this provider.")
     kind: Literal["any", "chat", "embedding"] = "any"
     query: str = Field("", description="Text the model id must contain.")
-    limit: int = Field(100, ge=1, le=500)
+    limit: Annotated[int, _NUMBER] = Field(100, ge=1, le=500)
     cursor: str = Field("", description="next_cursor of the previous page.")
 
 
 class GetResponseArguments(Arguments):
     response_id: str = Field(min_length=1, description="response_id of a result whose status is running.")
-    wait_s: float = Field(45, ge=0, le=50, description="Seconds to wait for the end.")
+    wait_s: Annotated[float, _NUMBER] = Field(45, ge=0, le=50, description="Seconds to wait for the end.")
     cancel: bool = Field(False, description="Stop it and return what there is.")
 
 

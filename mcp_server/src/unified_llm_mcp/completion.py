@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from unified_llm_mcp._sdk import Call
@@ -13,33 +14,44 @@ from unified_llm_mcp.resource_list import TEMPLATES
 if TYPE_CHECKING:
     from unified_llm_mcp.state import ServerState
 
-__all__ = ["complete", "known"]
+__all__ = ["arguments_of", "complete"]
 
+_FIELD = re.compile(r"\{[+?]?(\w+)\}")
 PATIENCE = 0.3
 """Seconds to wait for the first list of models: suggestions that come later are of no use."""
 
 
-def known(kind: str, name: str) -> bool:
-    """Whether a reference names a prompt ("ref/prompt") or a template of ours, with or without its query."""
+def arguments_of(kind: str, name: str) -> list[str]:
+    """The arguments of a prompt ("ref/prompt") or of a template, named with or without its query; none if not ours."""
     if kind == "ref/prompt":
-        return name in PROMPTS
-    return name.partition("{?")[0] in {template["uriTemplate"].partition("{?")[0] for template in TEMPLATES}
+        return [*PROMPTS[name].required, *PROMPTS[name].optional] if name in PROMPTS else []
+    ours = (template["uriTemplate"] for template in TEMPLATES)
+    return [found for uri in ours if _path(uri) == _path(name) for found in _FIELD.findall(uri)]
 
 
-async def complete(state: ServerState, kind: str, argument: str, value: str, call: Call) -> list[str]:
-    """Candidates for an argument, those that begin with `value` first."""
+def _path(template: str) -> str:
+    return template.partition("{?")[0]
+
+
+async def complete(
+    state: ServerState, kind: str, argument: str, value: str, call: Call, given: Mapping[str, str]
+) -> list[str]:
+    """Candidates for an argument, those that begin with `value` first. `given` are values of the other arguments."""
     if argument == "models":
         chosen, comma, last = value.rpartition(",")
         return [f"{chosen}{comma}{found}" for found in _matching(await _model_ids(state), last.strip())]
-    return _matching(await _candidates(state, kind, argument, call), value)
+    return _matching(await _candidates(state, kind, argument, call, given), value)
 
 
-async def _candidates(state: ServerState, kind: str, argument: str, call: Call) -> list[str]:
+async def _candidates(state: ServerState, kind: str, argument: str, call: Call, given: Mapping[str, str]) -> list[str]:
     match argument:
         case "model":
             ids = await _model_ids(state)
-            # In the template the provider is a field of its own.
-            return ids if kind == "ref/prompt" else [ref.partition(":")[2] for ref in ids]
+            if kind == "ref/prompt":
+                return ids
+            # In the template the provider is a field of its own, which may have been filled in.
+            pairs = [ref.partition(":") for ref in ids]
+            return [model for provider, _, model in pairs if given.get("provider") in (None, "", provider)]
         case "provider":
             return await state.models.providers()
         case "conversation_id":

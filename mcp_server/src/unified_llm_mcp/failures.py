@@ -96,6 +96,9 @@ _HINTS = {
     "unknown_provider": "call list_models to see the providers and models there are",
 }
 
+_AGAIN = ("structured_output", "interrupted")
+"""Where the library's own hint says most times to ask again."""
+
 _UNLISTED = "leave model empty for the server's default, or take an id from the resource llm://models"
 _HINTS_UNLISTED = _HINTS | {"model_not_found": _UNLISTED, "unknown_provider": _UNLISTED}
 """The same where the tool list_models is not offered."""
@@ -112,6 +115,8 @@ def failure_of(error: UnifiedLLMError, tools: Sequence[str]) -> ToolCallError:
     category = next((name for kind, name in _CATEGORIES if isinstance(error, kind)), "error")
     ours = _HINTS if "list_models" in tools else _HINTS_UNLISTED
     hints = [for_callers(error.hint), ours.get(category)]
+    if category in _AGAIN and "again" in (hints[0] or ""):
+        hints.pop()
     return ToolCallError(
         category,
         error.message,

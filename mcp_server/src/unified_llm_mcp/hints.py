@@ -8,7 +8,8 @@ from pathlib import Path
 __all__ = ["for_callers"]
 
 _CLAUSES = re.compile(r"; (?:or )?|, or (?=\w+ )")
-_PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\.partial\b|\b\w+\(|\bto embed\b")
+_PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\.partial\b|\b\w+\(|\bto embed\b|\bretry policy\b")
+_ATTRIBUTE = re.compile(r" \(see retry_after\)")  # a result says it in words
 _INSTALL = re.compile(r'^pip install (?:"?unified-llm\[(\w+)\]"?|.+)')
 
 
@@ -17,7 +18,8 @@ def for_callers(hint: str | None) -> str | None:
     if not hint:
         return None
     # `max_tokens` is an argument of the tool, too.
-    clauses = _CLAUSES.split(hint.replace("max_tokens=", "max_tokens").replace(str(Path.home()), "~"))
+    hint = _ATTRIBUTE.sub("", hint.replace("max_tokens=", "max_tokens").replace(str(Path.home()), "~"))
+    clauses = _CLAUSES.split(hint)
     told = [_told(clause) for clause in clauses if not _PYTHON.search(clause)]
     return "; ".join(filter(None, told)) or None
 

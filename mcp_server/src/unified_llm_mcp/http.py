@@ -37,6 +37,8 @@ GRACE = 1
 HEALTH = "/health"
 MOST_SESSIONS = 2000
 """Sessions of all callers, of some 40 kB each; clients open another one when theirs has been closed."""
+_HOST = re.compile(r"[^\s/*@]+(:\*)?")
+_ORIGIN = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}|null")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
@@ -55,7 +57,7 @@ class HttpSettings:
 
     Raises:
         ConfigurationError: others than this machine could connect without a token, no client could connect, or the
-            port or path is none.
+            port, the path or a value of a header is none.
     """
 
     host: str = "127.0.0.1"
@@ -69,6 +71,7 @@ class HttpSettings:
 
     def __post_init__(self) -> None:
         self._check_place()
+        self._check_headers()
         if self.tokens and self.oauth:
             raise ConfigurationError("there are both bearer tokens and OAuth", hint="choose one of them")
         if is_loopback(self.host):
@@ -95,10 +98,32 @@ class HttpSettings:
         if self.max_body_bytes <= 0:
             raise ConfigurationError("max_body_bytes must be greater than 0", hint="leave it out: 4 MiB")
 
+    @property
+    def authority(self) -> str:
+        """The host as URLs write it: an IPv6 address in brackets."""
+        host = self.host.strip("[]")
+        return f"[{host}]" if ":" in host else host
+
+    def _check_headers(self) -> None:
+        """A value that no client sends would do nothing."""
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host):
+                raise ConfigurationError(
+                    f"{host!r} is no value of the header Host",
+                    hint="write llm.example.org, llm.example.org:8443, or llm.example.org:* for any port",
+                )
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigurationError(
+                    f"{origin!r} is no value of the header Origin",
+                    hint="write https://app.example.org, with :PORT unless it is the standard one, without a path",
+                )
+
     def security(self) -> dict[str, Any]:
         """Fields of the SDK's ``TransportSecuritySettings``; a ``:*`` stands for any port."""
-        loopback = [f"{host}{port}" for host in LOOPBACK_HOSTS for port in ("", ":*")]
-        pages = [f"http://{host}{port}" for host in LOOPBACK_HOSTS for port in ("", ":*")]
+        names = {*LOOPBACK_HOSTS, *([self.authority] if is_loopback(self.host) else [])}
+        loopback = [f"{host}{port}" for host in sorted(names) for port in ("", ":*")]
+        pages = [f"http://{host}" for host in loopback]
         return {
             "enable_dns_rebinding_protection": True,
             "allowed_hosts": [*loopback, *self.allowed_hosts],
@@ -258,8 +283,7 @@ class HttpServing:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"http://{host}:{self._socket.getsockname()[1]}{self._settings.path}"
+        return f"http://{self._settings.authority}:{self._socket.getsockname()[1]}{self._settings.path}"
 
     async def serve(self) -> None:
         """Serve until stopped."""

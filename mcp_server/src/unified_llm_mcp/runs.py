@@ -88,19 +88,26 @@ class Runs:
 
     def __init__(self) -> None:
         self._alive: set[Run[object]] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._alive)
 
     def start(self, produce: Callable[[Run[R]], Awaitable[R]]) -> Run[R]:
-        """Start a run."""
+        """Start a run; once closed, one that ends before it begins: a call may have been on its way to here."""
         run: Run[R] = Run(produce)
         self._alive.add(run)  # type: ignore[arg-type]  # the set only cancels and awaits
         run._task.add_done_callback(lambda _: self._alive.discard(run))
+        if self._closed:
+            run.cancel()
         return run
 
     async def aclose(self) -> None:
-        """Cancel what is running and wait until its upstream requests are closed, for `PATIENCE` seconds at most."""
+        """Cancel what is running, and from now on what is started, and wait until its upstream requests are closed.
+
+        It waits for `PATIENCE` seconds at most.
+        """
+        self._closed = True
         alive = list(self._alive)
         for run in alive:
             run.cancel()

@@ -135,10 +135,12 @@ class _ServerCatalogue:
     def prompt(self, name: str, arguments: Mapping[str, str]) -> dict[str, Any] | None:
         return prompts.render(name, arguments, self._deferred.settings.tools)
 
-    async def complete(self, kind: str, name: str, argument: str, value: str, call: Call) -> list[str]:
-        if not completion.known(kind, name):
+    async def complete(
+        self, kind: str, name: str, argument: str, value: str, call: Call, chosen: Mapping[str, str]
+    ) -> list[str]:
+        if argument not in completion.arguments_of(kind, name):
             return []
-        found = await completion.complete(await self._deferred.state_async(), kind, argument, value, call)
+        found = await completion.complete(await self._deferred.state_async(), kind, argument, value, call, chosen)
         return [well_formed(one) for one in found]
 
 
