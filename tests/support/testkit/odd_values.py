@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,12 +19,15 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def variants(value: Any) -> Iterator[tuple[str, Any]]:
-    """`value` with one field replaced by each odd value, and what was done."""
+    """`value` with one field replaced by each odd value, and what was done. What is not on its path is not copied."""
     for path in _places(value):
         for odd in ODD:
-            changed = copy.deepcopy(value)
-            inner = changed
-            for key in path[:-1]:
-                inner = inner[key]
-            inner[path[-1]] = odd
-            yield f"{'.'.join(map(str, path))} = {odd!r}", changed
+            yield f"{'.'.join(map(str, path))} = {odd!r}", _replaced(value, path, odd)
+
+
+def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    changed = value.copy()
+    changed[path[0]] = _replaced(value[path[0]], path[1:], odd)
+    return changed
