@@ -598,6 +598,7 @@ def test_an_unreadable_file_is_not_carried_along_by_its_error(config: Path, tmp_
     config.write_bytes(b'{"claude": {"api_key": "' + KEY.encode() + b'\xff"}}')
     with pytest.raises(ConfigurationError, match="not UTF-8: line 1, column 46") as caught:
         ConfigFileSource().get("claude", ())
+    assert caught.value.message.startswith(f"{config} is not UTF-8")
     assert KEY not in carried(caught.value)
 
 

@@ -281,6 +281,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         content = json.loads(read_text(path))
     except FileNotFoundError:
         return {}  # removed since it was looked at
+    except ConfigurationError:  # a ValueError, too
+        raise
     except json.JSONDecodeError as exc:
         why = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
     except (ValueError, RecursionError) as exc:  # a number of thousands of digits; thousands of brackets
