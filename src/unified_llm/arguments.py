@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from unified_llm.costs import PriceTable
-from unified_llm.errors import ConfigurationError
+from unified_llm.errors import ConfigurationError, brief
 from unified_llm.flow.hooks import Hooks
 from unified_llm.policy import BreakerSettings, Deployment, Limits, RetryPolicy
 from unified_llm.policy.numbers import number_problem
@@ -52,7 +52,9 @@ def _check_number(name: str, value: object) -> None:
     wanted, what = _NUMBERS[name]
     problem = number_problem(value, **wanted)
     if problem is not None:
-        raise ConfigurationError(f"{name} must be {problem}, and is {value!r}", hint=f"{name} is {what}")
+        raise ConfigurationError(
+            f"{name} must be {problem}, and is {brief(value) or type(value).__name__}", hint=f"{name} is {what}"
+        )
 
 
 def _check_limits(limits: Mapping[str, Any]) -> None:

@@ -63,6 +63,7 @@ __all__ = [
     "UnifiedLLMError",
     "UnknownProviderError",
     "UnsupportedOptionError",
+    "brief",
     "holds_key",
     "redact",
     "without_keys",
@@ -121,6 +122,15 @@ def without_keys(value: Any, name: str = "") -> Any:
     if value and not isinstance(value, bool) and _key_names().search(name):
         return "[redacted]"
     return redact(value) if isinstance(value, str) else value
+
+
+def brief(value: object) -> str:
+    """The repr of a wrong value, for an error to repeat; empty when it is long: that is no slip, and may be a key."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_REPEATED else ""
+
+
+_LONGEST_REPEATED = 16
 
 
 class UnifiedLLMError(Exception):

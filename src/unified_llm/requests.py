@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from unified_llm.errors import InvalidRequestError, UnsupportedOptionError, without_keys
+from unified_llm.errors import InvalidRequestError, UnsupportedOptionError, brief, without_keys
 from unified_llm.messages import Message
 from unified_llm.tools import Tool, ToolChoice
 
@@ -196,9 +196,6 @@ def texts(name: str, value: object) -> tuple[str, ...]:
     return several
 
 
-_LONGEST_QUOTED = 16
-"""Characters of a wrong value that an error repeats: what is longer is no number of a web form, and may be a key."""
-
 _NUMBER = (int, float)
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "model_name": ((str,), "a text such as 'claude:claude-sonnet-5-5'"),
@@ -262,8 +259,8 @@ def _check(given: dict[str, Any]) -> None:
 def _check_kind(name: str, value: object) -> None:
     kinds, what = _KINDS[name]
     if not isinstance(value, kinds) or (type(value) is bool and bool not in kinds):
-        quoted = "" if Mapping in kinds or len(repr(value)) > _LONGEST_QUOTED else f": {value!r}"
-        raise InvalidRequestError(f"{name} is {type(value).__name__}{quoted}", hint=f"{name} is {what}")
+        shown = f": {brief(value)}" if Mapping not in kinds and brief(value) else ""
+        raise InvalidRequestError(f"{name} is {type(value).__name__}{shown}", hint=f"{name} is {what}")
 
 
 def _check_range(name: str, value: Any) -> None:

@@ -13,8 +13,10 @@ import pytest
 from testkit.wire_server import WireServer, reply
 from unified_llm import (
     ChatRequest,
+    ConfigurationError,
     InvalidBaseURLError,
     InvalidRequestError,
+    Limits,
     Message,
     ModelConfig,
     RedactingFilter,
@@ -126,6 +128,21 @@ def test_a_value_of_the_wrong_kind_that_may_be_a_key_is_not_repeated(name: str) 
     assert PLANTED not in f"{caught.value} {caught.value!r}"
     with pytest.raises(InvalidRequestError, match="temperature is str: 'hot'"):
         ModelConfig(temperature="hot")  # type: ignore[arg-type]  # what a web form sends
+
+
+@pytest.mark.parametrize("name", ["timeout", "max_retries", "deadline"])
+def test_a_number_of_a_client_that_may_be_a_key_is_not_repeated(name: str) -> None:
+    for value, shown in ((PLANTED, "str"), ("soon", "'soon'")):
+        wrong: dict[str, Any] = {name: value}
+        with pytest.raises(ConfigurationError, match=f"{name} must be a .*number, and is {shown}") as caught:
+            UnifiedLLM("offline", **wrong)
+        assert PLANTED not in str(caught.value)
+
+
+def test_a_limit_that_may_be_a_key_is_not_repeated() -> None:
+    with pytest.raises(InvalidRequestError, match="must be a number, and is str") as caught:
+        Limits(requests_per_minute=PLANTED)  # type: ignore[arg-type]  # the mistake
+    assert PLANTED not in str(caught.value)
 
 
 def test_what_stands_in_the_place_of_a_port_is_not_repeated() -> None:

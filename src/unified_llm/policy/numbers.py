@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from unified_llm.errors import InvalidRequestError
+from unified_llm.errors import InvalidRequestError, brief
 
 __all__ = ["check_number", "number_problem"]
 
@@ -22,7 +22,7 @@ def check_number(
     """Raise `InvalidRequestError` unless `value` is such a number; see `number_problem`."""
     problem = number_problem(value, least=least, above=above, whole=whole, finite=finite)
     if problem is not None:
-        raise InvalidRequestError(f"{name} must be {problem}, and is {value!r}", hint=hint)
+        raise InvalidRequestError(f"{name} must be {problem}, and is {brief(value) or type(value).__name__}", hint=hint)
 
 
 def number_problem(
