@@ -42,6 +42,8 @@ def backend_environment(backend: WireServer) -> dict[str, str]:
     return {"OPENAI_COMPATIBLE_BASE_URL": f"{backend.url}/v1"}
 
 
+META = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
+MODERN = {f"io.modelcontextprotocol/{key}": value for key, value in META.items()}
 SLOW = ["--model", "openai-compatible:m"]
 
 
@@ -96,12 +98,25 @@ async def test_results_have_the_fields_of_their_protocol(shared: RawServer) -> N
     handshake = await shared.ask("tools/call", **call)
     assert {"content", "structuredContent"} <= handshake.keys() <= {"content", "structuredContent", "isError"}
     if SDK_2:
-        meta = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
-        modern = {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()}
         async with raw_server(command=PROBE) as server:
-            result = await server.ask("tools/call", **call, _meta=modern)
+            result = await server.ask("tools/call", **call, _meta=MODERN)
         assert result["resultType"] == "complete"
         assert result["content"] == handshake["content"]
+
+
+@pytest.mark.skipif(not SDK_2, reason="the SDK's 1.x line knows only the protocols with a handshake")
+async def test_a_connection_speaks_the_protocol_it_began_with() -> None:
+    call = {"name": "chat", "arguments": {"prompt": "Hi"}}
+    async with raw_server(command=PROBE) as server:
+        await server.initialize()
+        for method, params in (("tools/call", call), ("tools/list", {}), ("server/discover", {})):
+            answer = await server.answer(await server.send(method, **params, _meta=MODERN))
+            assert answer["error"]["code"] == -32600, answer
+        assert (await server.ask("tools/call", **call, _meta={"progressToken": 1}))["structuredContent"]
+    async with raw_server(command=PROBE) as server:
+        await server.ask("tools/list", _meta=MODERN)
+        answer = await server.answer(await server.send("initialize", protocolVersion="2025-06-18"))
+        assert "error" in answer
 
 
 CALL = b'{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"chat","arguments":'

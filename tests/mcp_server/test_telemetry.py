@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +26,7 @@ KEY = "sk-proj-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 @pytest.fixture
 def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     import mcp.shared._otel
+    from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -33,6 +34,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     found, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(found))
     # As set_tracer_provider() would, which a process can do only once.
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     monkeypatch.setattr(mcp.shared._otel, "_tracer", provider.get_tracer("test"))
     return found
 
@@ -67,3 +69,26 @@ async def test_a_call_that_fails_is_a_span_that_says_so_without_the_key(
     span = server_span(exporter)
     assert span.status.status_code.name == "ERROR"
     assert KEY not in span.to_json()
+
+
+async def test_no_span_is_made_before_anybody_set_tracing_up_and_each_call_after(
+    era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mcp.shared._otel import otel_span
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    made = 0
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        return otel_span(*arguments, **options)
+
+    monkeypatch.setattr("mcp.server._otel.otel_span", counted)
+    async with in_memory(build_server(UnifiedLLM(provider=ProbeProvider("the answer"))), era) as client:
+        await client.call("chat", prompt="one")
+        assert made == 0
+        monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
+        await client.call("chat", prompt="two")
+        assert made == 1

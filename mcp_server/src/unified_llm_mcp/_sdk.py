@@ -62,6 +62,7 @@ __all__ = [
     "message_of_line",
     "notified",
     "protocol_error",
+    "serve_streams",
 ]
 
 logger = logging.getLogger("unified_llm_mcp")
@@ -72,6 +73,8 @@ DISCONNECTED = "unified_llm_mcp.disconnected"
 """Key in an ASGI scope: the event that is set when the client of an HTTP request goes away."""
 _PLAIN_VERSIONS = frozenset({"2025-06-18", "2025-11-25"})
 """Protocols with a handshake that know all fields of our results."""
+_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+"""In the ``_meta`` of every request of the protocol of 2026, and in no other."""
 _PLAIN_PARAMETERS = frozenset({"name", "arguments", "_meta"})
 T = TypeVar("T")
 HOUR = 3_600_000
@@ -97,6 +100,17 @@ def protocol_error(message: str, data: Any = None, *, code: int = INVALID_PARAMS
     make: Any = MCPError
     error: Exception = make(types.ErrorData(code=code, message=message, data=data))
     return error
+
+
+def _refuse_other_era(context: Any) -> None:
+    """A connection speaks one protocol: what the SDK sees to where it finds out which (see `serve_streams`)."""
+    if context.request is not None or str(context.protocol_version) >= "2026" or context.method == "initialize":
+        return
+    if _VERSION_KEY in ((context.params or {}).get("_meta") or {}):
+        raise protocol_error(
+            "this connection began with the handshake of earlier protocols: no requests of 2026-07-28 are taken on it",
+            code=types.INVALID_REQUEST,
+        )
 
 
 def message_of_line(line: str) -> SessionMessage | Exception:
@@ -133,6 +147,23 @@ async def calls_begun() -> None:
     if not SDK_2:
         for _ in range(5):
             await asyncio.sleep(0)
+
+
+async def serve_streams(low_level: Any, incoming: Any, outgoing: Any, first: SessionMessage | None) -> None:
+    """Serve one client over a pair of streams, of which `first` is the first message.
+
+    The SDK 2.x finds out by it which era the client speaks, and then passes each message on through a stream of its
+    own. For a client that begins with the handshake, as nearly all do, the way without that is half a step shorter in
+    each direction: a tenth of what a short call takes.
+    """
+    options = low_level.create_initialization_options()
+    if not SDK_2 or getattr(getattr(first, "message", None), "method", None) != "initialize":
+        await low_level.run(incoming, outgoing, options)
+        return
+    from mcp.server.runner import serve_loop
+
+    async with low_level.lifespan(low_level) as state:
+        await serve_loop(low_level, incoming, outgoing, lifespan_state=state, init_options=options)
 
 
 class Call:
@@ -185,6 +216,15 @@ class Call:
         if gone.is_set() and (not working.done() or working.cancelled()):
             raise ToolCallError("cancelled", "the client has gone away")
         return await working
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether anybody hears of progress; says yes rather than wrongly no."""
+        if self._request is None:
+            return False
+        if SDK_2:  # which tells nobody; within one process it needs no token
+            return getattr(self._request.session._request_outbound, "_progress_token", "") is not None
+        return getattr(self._request.meta, "progressToken", None) is not None
 
     async def report_progress(self, progress: float, message: str | None = None) -> None:
         """Send a progress notification; nothing happens when the caller asked for none, or has the answer."""
@@ -299,6 +339,23 @@ def _sdk_2_options(middleware: Middleware, options: dict[str, Any]) -> dict[str,
     }
 
 
+def _where_it_matters(middleware: Middleware) -> Middleware:
+    """The SDK's middleware that traces each message, left out while nobody has set tracing up; any other as it is.
+
+    It makes spans all the same then, for nobody: three hundredths of the time of a short call.
+    """
+    if type(middleware).__name__ != "OpenTelemetryMiddleware":
+        return middleware
+    from opentelemetry import trace
+
+    async def traced(context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # the stand-in for a real one
+            return await call_next(context)
+        return await middleware(context, call_next)
+
+    return traced
+
+
 def _require_http_protections() -> None:
     """Bodies must be bounded, and a session must belong to the caller who opened it; 1.x has that since 1.30 or so."""
     from mcp.server import transport_security
@@ -324,6 +381,8 @@ class CatalogueServer(MCPServer[Any]):
                 given = _sdk_2_options(self._serve, options)
                 self._bus = given["subscriptions"]
                 super().__init__(name, instructions=instructions, version=version, **given)
+                chain: list[Any] = self.middleware
+                chain[:] = map(_where_it_matters, chain)
             else:
                 self._bus = None
                 super().__init__(name, instructions=instructions, **options)
@@ -401,6 +460,7 @@ class CatalogueServer(MCPServer[Any]):
         token = _request.set(context)
         try:
             if not self._is_plain_call(context):
+                _refuse_other_era(context)
                 return await call_next(context)
             result = await self.call_tool(context.params["name"], context.params.get("arguments", {}), context)
             del result["resultType"]  # of 2026
@@ -425,6 +485,7 @@ class CatalogueServer(MCPServer[Any]):
             and name in self._tools
             and isinstance(params.get("arguments", {}), dict)
             and ("_meta" in params) == (context.meta is not None)  # it is well-formed
+            and (context.meta is None or _VERSION_KEY not in params["_meta"])
         )
 
     # -- tools ------------------------------------------------------------------------------------------------------

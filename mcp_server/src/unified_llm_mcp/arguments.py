@@ -64,13 +64,15 @@ class ChatArguments(Arguments):
     prompt: str = Field(min_length=1, description="Message to send to the model.")
     model: str = Field("", description="provider:model as returned by list_models. Empty: server default.")
     system: str = Field("", description="System prompt.")
-    messages: Annotated[list[Turn], _JSON] = Field([], description="Earlier turns, oldest first, placed before prompt.")
+    messages: Annotated[list[Turn], _JSON] = Field(
+        default_factory=list, description="Earlier turns, oldest first, placed before prompt."
+    )
     conversation_id: str = Field(
         "",
         description="'new' starts a conversation, an id from an earlier result continues it (kept {conversation_ttl}).",
     )
     attachments: Annotated[list[str], _JSON] = Field(
-        [],
+        default_factory=list,
         max_length=32,
         description="Files or images: absolute paths inside the allowed folders, or data: URIs.",
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import OrderedDict
+from collections.abc import Callable
 
 from unified_llm_mcp.expiring import MOST_CALLERS
 from unified_llm_mcp.failures import ToolCallError
@@ -27,7 +26,7 @@ class Limits:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._slots = Slots(settings.max_concurrency)
-        self._waiting: Counter[str] = Counter()
+        self._waiting: dict[str, int] = {}
 
     def admit(self, subject: str) -> None:
         """Count a call of `subject` (a token bucket); refuse it when the caller is too fast."""
@@ -48,37 +47,60 @@ class Limits:
                 retry_after_s=math.ceil((1 - level) * 60 / rate * 10) / 10,
             )
 
-    @asynccontextmanager
-    async def slot(self, subject: str, turn: asyncio.Lock | None = None) -> AsyncIterator[None]:
-        """Hold one of the places for calls to models, and `turn`; waits for both.
+    def slot(self, subject: str, turn: asyncio.Lock | None = None) -> Slot:
+        """Hold one of the places for calls to models, and `turn`; waits for both: for ``async with``.
 
-        Raises:
+        Raises (on entering):
             ToolCallError: as many calls of this caller wait already as may wait, or eight times that many of all.
         """
-        waits = self._slots.all_taken or (turn is not None and turn.locked())
-        limit = self._settings.max_queue
-        if waits and (self._waiting[subject] >= limit or self._waiting.total() >= MOST_CALLERS * limit):
+        return Slot(self, subject, turn)
+
+    def _require_room(self, subject: str, turn: asyncio.Lock | None) -> None:
+        """Raise `ToolCallError` when a call that has to wait would be one too many."""
+        if not self._slots.all_taken and (turn is None or not turn.locked()):
+            return
+        limit, waiting = self._settings.max_queue, sum(self._waiting.values())
+        if self._waiting.get(subject, 0) >= limit or waiting >= MOST_CALLERS * limit:
             raise ToolCallError(
                 "busy",
-                f"{self._settings.max_concurrency} calls run at the same time, and {self._waiting.total()} are waiting",
+                f"{self._settings.max_concurrency} calls run at the same time, and {waiting} are waiting",
                 hint="wait for some of them to end",
                 retryable=True,
             )
-        async with self._waits(subject), AsyncExitStack() as held:
-            if turn is not None:
-                await held.enter_async_context(turn)
-            await self._slots.acquire(subject)
-            held.callback(self._slots.release, subject)
-            held = held.pop_all()
-        async with held:
-            yield
 
-    @asynccontextmanager
-    async def _waits(self, subject: str) -> AsyncIterator[None]:
-        self._waiting[subject] += 1
+    async def _enter(self, subject: str, turn: asyncio.Lock | None) -> None:
+        self._require_room(subject, turn)
+        self._waiting[subject] = self._waiting.get(subject, 0) + 1
         try:
-            yield
+            if turn is not None:
+                await turn.acquire()
+            try:
+                await self._slots.acquire(subject)
+            except BaseException:
+                if turn is not None:
+                    turn.release()
+                raise
         finally:
             self._waiting[subject] -= 1
             if not self._waiting[subject]:
                 del self._waiting[subject]
+
+    def _leave(self, subject: str, turn: asyncio.Lock | None) -> None:
+        self._slots.release(subject)
+        if turn is not None:
+            turn.release()
+
+
+class Slot:
+    """A place that is held within ``async with``. A class: generators would cost more than all else that is done."""
+
+    __slots__ = ("_limits", "_subject", "_turn")
+
+    def __init__(self, limits: Limits, subject: str, turn: asyncio.Lock | None) -> None:
+        self._limits, self._subject, self._turn = limits, subject, turn
+
+    async def __aenter__(self) -> None:
+        await self._limits._enter(self._subject, self._turn)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limits._leave(self._subject, self._turn)

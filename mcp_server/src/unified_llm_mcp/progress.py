@@ -32,6 +32,9 @@ async def follow(run: Run[Any], call: Call, *, wait: float | None, heartbeat: fl
 
     Returns: whether the run is done.
     """
+    if not call.wants_progress:
+        await run.wait_done(wait)
+        return run.done
     relay = _Relay(run, call, heartbeat)
     deadline = math.inf if wait is None else relay.now() + wait
     while not run.done and (now := relay.now()) < deadline:

@@ -24,6 +24,7 @@ class Run(Generic[R]):
         self.length = 0
         self.started = time.monotonic()
         self._changed = asyncio.Event()
+        self._awaited: list[asyncio.Future[None]] = []
         self._task = asyncio.create_task(self._work(produce))
         self._task.add_done_callback(self._ended)
 
@@ -31,10 +32,15 @@ class Run(Generic[R]):
         try:
             return await produce(self)
         finally:
-            self._changed.set()  # not only in `_ended`: who waits then wakes up in the same round of the event loop
+            self._wake()  # not only in `_ended`: who waits then wakes up in the same round of the event loop
+
+    def _wake(self) -> None:
+        self._changed.set()
+        for awaited in self._awaited:
+            _set(awaited)
 
     def _ended(self, task: asyncio.Task[R]) -> None:
-        self._changed.set()  # also when it was cancelled before it began
+        self._wake()  # also when it was cancelled before it began
         if not task.cancelled():
             task.exception()  # seen: a run nobody asks about any more must not be reported as forgotten by asyncio
 
@@ -76,11 +82,27 @@ class Run(Generic[R]):
 
     async def wait_done(self, seconds: float | None) -> None:
         """Return when the run is done or `seconds` have passed. Cancelling the waiter leaves the run alone."""
-        await asyncio.wait({self._task}, timeout=seconds)
+        if self.done:
+            return
+        loop = asyncio.get_running_loop()
+        awaited = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _set, awaited)
+        self._awaited.append(awaited)
+        try:
+            await awaited
+        finally:
+            self._awaited.remove(awaited)
+            if timer is not None:
+                timer.cancel()
 
     def cancel(self) -> None:
         """Stop it; the upstream request is closed. Nothing happens when it is done."""
         self._task.cancel()
+
+
+def _set(awaited: asyncio.Future[None]) -> None:
+    if not awaited.done():
+        awaited.set_result(None)
 
 
 class Runs:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from itertools import count
 
 from unified_llm import Budget, UnifiedLLM
@@ -14,6 +14,7 @@ from unified_llm import Budget, UnifiedLLM
 __all__ = ["Spending"]
 
 _numbers = count(1)
+_NOTHING = nullcontext()
 MAX_MODELS = 10_000
 
 
@@ -33,19 +34,21 @@ class Spending:
             client.add_hook(Budget(usd=limit_usd, label=self.label))
         _load_prices(client, at_once=self._limited)
 
-    @asynccontextmanager
-    async def learning(self, model: str) -> AsyncIterator[None]:
+    def learning(self, model: str) -> AbstractAsyncContextManager[None]:
         """Make the first call to a model alone: how much calls to it may take is known from those that were made.
 
         Otherwise a hundred calls at once would all be let through before the first of them is counted.
         """
-        if self._limited and model not in self._seen:
-            async with self._first:
-                if model not in self._seen:
-                    yield
-                    if len(self._seen) < MAX_MODELS:
-                        self._seen.add(model)
-                    return
+        return self._alone(model) if self._limited and model not in self._seen else _NOTHING
+
+    @asynccontextmanager
+    async def _alone(self, model: str) -> AsyncIterator[None]:
+        async with self._first:
+            if model not in self._seen:
+                yield
+                if len(self._seen) < MAX_MODELS:
+                    self._seen.add(model)
+                return
         yield
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic_core import from_json
 
-from unified_llm_mcp._sdk import calls_begun, line_of_message, message_of_line, notified
+from unified_llm_mcp._sdk import calls_begun, line_of_message, message_of_line, notified, serve_streams
 from unified_llm_mcp.lines import LONGEST_LINE, TOO_LONG, LineReader, LineWriter
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def serve_stdio(server: ModelServer, wire: Wire) -> None:
     outgoing = _Outgoing(writer, reader.close)
     incoming = _Incoming(reader, server.aclose, outgoing.write)
     try:
-        await server.low_level.run(incoming, outgoing, server.low_level.create_initialization_options())
+        await serve_streams(server.low_level, incoming, outgoing, await incoming.peek())
     finally:
         reader.close()
         await _flushed(writer)
@@ -80,8 +80,19 @@ class _Incoming(_Stream):
         self._lines = lines
         self._at_end = at_end
         self._answer = answer
+        self._next: list[Any] = []
+
+    async def peek(self) -> Any:
+        """The first message, which `receive` gives, too; None when the input ends without one."""
+        try:
+            self._next.append(await self.receive())
+        except anyio.EndOfStream:
+            return None
+        return self._next[0]
 
     async def receive(self) -> Any:
+        if self._next:
+            return self._next.pop()
         while (line := await self._lines.next()) is not None:
             message = message_of_line(line) if line is not TOO_LONG else ValueError(line)
             if not isinstance(message, Exception):

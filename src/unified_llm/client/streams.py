@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from unified_llm.chat_stream import AsyncChatStream, ChatStream
@@ -164,12 +163,21 @@ class _Asked(NamedTuple):
     said: list[StreamEvent]
 
 
-@asynccontextmanager
-async def closing(events: AsyncIterator[StreamEvent]) -> AsyncIterator[AsyncIterator[StreamEvent]]:
-    """Close an async iterator at the end, if it can be closed: the upstream request must not wait for the collector."""
-    try:
-        yield events
-    finally:
-        close: Any = getattr(events, "aclose", None)
+class closing:  # noqa: N801  # beside `contextlib.aclosing`, which wants what can be closed
+    """Close an async iterator at the end, if it can be closed: the upstream request must not wait for the collector.
+
+    A class, as a generator would cost more than the rest of what is done for an event.
+    """
+
+    __slots__ = ("_events",)
+
+    def __init__(self, events: AsyncIterator[StreamEvent]) -> None:
+        self._events = events
+
+    async def __aenter__(self) -> AsyncIterator[StreamEvent]:
+        return self._events
+
+    async def __aexit__(self, *_: object) -> None:
+        close: Any = getattr(self._events, "aclose", None)
         if close is not None:
             await close()

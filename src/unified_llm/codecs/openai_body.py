@@ -108,6 +108,8 @@ class BodySniffer:
 
 def _form_of(held: bytes | bytearray) -> Form:
     """What a body is by its beginning; "unknown" while that is too short to tell."""
+    if held.startswith(b"data: "):  # nearly always
+        return "events"
     text = bytes(held[:_HEAD])
     if _MARK.startswith(text):
         return "unknown"

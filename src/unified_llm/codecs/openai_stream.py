@@ -150,6 +150,9 @@ class OpenAIStreamDecoder(EventDecoder):
 
     def _take(self, data: bytes, events: list[StreamEvent]) -> None:
         """One ``data:`` payload. Nearly all of them are a single piece of text: that path is short on purpose."""
+        if data == b"[DONE]":  # an exception is dear
+            self._take_odd(data, events)
+            return
         try:
             value = orjson.loads(data)
         except ValueError:

@@ -21,6 +21,7 @@ _TAGS = (
     ("<reasoning>", "</reasoning>"),
 )
 _LONGEST = max(len(start) for start, _ in _TAGS)
+_FIRST = tuple({start[0] for start, _ in _TAGS})
 
 
 class ThinkTagSplitter:
@@ -79,6 +80,9 @@ class ThinkTagSplitter:
 
     def _open(self) -> bool:
         head = self._held.lstrip()
+        if head and not head.startswith(_FIRST):
+            self._become_plain()
+            return True
         for start, end in _TAGS:
             if head.startswith(start):
                 self._state, self._end, self._held = "lead", end, head[len(start) :]

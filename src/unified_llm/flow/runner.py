@@ -250,7 +250,10 @@ class Flow:
             try:
                 # Dropping an async generator closes it whenever the loop gets to it; the upstream must close now.
                 async with aclosing(ask(step)) as events:
-                    async for event in _each_within(step.seconds_left, first_token, self.clock, events):
+                    endless = step.seconds_left is None and first_token is None
+                    async for event in (
+                        events if endless else _each_within(step.seconds_left, first_token, self.clock, events)
+                    ):
                         if isinstance(event, StreamEnd):
                             end = event
                             continue
