@@ -345,6 +345,38 @@ async def test_a_running_chat_names_provider_and_model_apart_as_a_complete_one_d
     assert (result.structured["provider"], result.structured["model"]) == ("openai-compatible", "org/talker")
 
 
+async def test_a_running_chat_names_provider_and_model_though_the_call_named_none(era: str) -> None:
+    provider = ProbeProvider()
+    provider.gate = asyncio.Event()
+    async with in_memory(serve(provider, max_wait=0.05), era) as client:
+        running = await client.call("chat", prompt="x")
+        stopped = await client.call("get_response", response_id=running.structured["response_id"], cancel=True)
+    for result, status in ((running, "running"), (stopped, "cancelled")):
+        assert result.structured["status"] == status
+        assert (result.structured["provider"], result.structured["model"]) == ("probe", "talker")
+
+
+async def test_a_chat_whose_server_has_not_said_which_model_it_takes_names_none(
+    era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unified_llm_mcp.asked.PATIENCE", 0.05)
+    with WireServer([HANG]) as backend:
+        client_of_one = UnifiedLLM(provider="openai-compatible", base_url=f"{backend.url}/v1")
+        async with in_memory(build_server(client_of_one, Settings(max_wait=0.05)), era) as client:
+            result = await client.call("chat", prompt="x")
+            assert result.structured["status"] == "running"
+            await client.call("get_response", response_id=result.structured["response_id"], cancel=True)
+        await client_of_one.aclose()
+    assert (result.structured["provider"], result.structured["model"]) == ("openai-compatible", "")
+
+
+async def test_a_chat_always_says_who_was_asked(era: str) -> None:
+    async with in_memory(serve(ProbeProvider()), era) as client:
+        schemas = {tool["name"]: tool["outputSchema"] for tool in await client.tools()}
+    for name in ("chat", "get_response"):
+        assert schemas[name]["required"] == ["status", "text", "model", "provider"]
+
+
 async def test_lists_given_as_json_text_may_hold_half_a_character(era: str) -> None:
     provider = ProbeProvider()
     async with in_memory(serve(provider), era) as client:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from unified_llm import ChatResponse, Message, Part, Text, TextDelta
+from unified_llm import ChatResponse, Message, Part, StreamStart, Text, TextDelta
 from unified_llm.detection import split_model_ref
 from unified_llm.errors import StreamInterruptedError
 from unified_llm_mcp._sdk import Call
 from unified_llm_mcp.answer_data import read_data
 from unified_llm_mcp.arguments import ChatArguments, GetResponseArguments
+from unified_llm_mcp.asked import provider_and_model
 from unified_llm_mcp.attachments import read_attachments
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.progress import follow
@@ -33,6 +34,8 @@ async def chat(state: ServerState, arguments: ChatArguments, call: Call) -> dict
         fetchable = "get_response" in state.settings.tools and not call.may_outlive_request
         wait = state.settings.max_wait or None if fetchable else None
         await follow(started.run, call, wait=wait, heartbeat=state.settings.heartbeat)
+        if not started.complete:
+            await _name(state, started)
     except BaseException:  # cancelled, or the connection is gone: nobody will read the answer, so stop paying for it
         started.run.cancel()
         raise
@@ -56,6 +59,8 @@ async def get_response(state: ServerState, arguments: GetResponseArguments, call
         await started.run.wait_done(None)
     else:
         await follow(started.run, call, wait=arguments.wait_s, heartbeat=state.settings.heartbeat)
+    if not started.complete:
+        await _name(state, started)
     return chat_result(state, started)
 
 
@@ -122,6 +127,8 @@ async def _answer(
         async for event in stream:
             if isinstance(event, TextDelta):
                 run.add(event.text)
+            elif isinstance(event, StreamStart):
+                run.model = event.model
     if stream.response is None:
         raise StreamInterruptedError(
             "the stream ended without an end event",
@@ -174,22 +181,26 @@ def _options(state: ServerState, arguments: ChatArguments) -> tuple[dict[str, An
 def chat_result(state: ServerState, started: ChatRun) -> dict[str, Any]:
     """The result of a chat as it is now: complete, running or cancelled. Raises what the chat raised."""
     run = started.run
-    if run.done and not run.cancelled:
+    if started.complete:
         return _complete(state, started, run.result())
     text = fitting(run.text, state.settings.max_output_chars)
     truncated = len(text) < len(run.text) and started.response_id is not None
-    provider, model = split_model_ref(started.model)
     forgotten = run.done and state.conversations.get(started.subject, started.conversation_id or "") is None
     structured = compact(
         status="cancelled" if run.done else "running",
         text=text,
-        model=model or None,
-        provider=provider,
+        model=started.asked[1],
+        provider=started.asked[0],
         conversation_id=None if forgotten else started.conversation_id,
         response_id=started.response_id,
         truncated=truncated or None,
     )
     return tool_result(_unfinished_text(started, text), structured, *([_whole(started)] if truncated else []))
+
+
+async def _name(state: ServerState, started: ChatRun) -> None:
+    """Find out whom a chat asks that is not complete: its result says so, too."""
+    started.asked = await provider_and_model(state.client, started.model, started.run.model)
 
 
 def _keep(state: ServerState, started: ChatRun) -> str:

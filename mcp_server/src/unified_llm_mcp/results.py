@@ -44,7 +44,7 @@ _USAGE = _object(
 )
 
 CHAT_OUTPUT = _object(
-    ["status", "text"],
+    ["status", "text", "model", "provider"],
     status={"type": "string", "enum": ["complete", "running", "cancelled"]},
     text=_TEXT,
     data={"type": "object", "additionalProperties": True},

@@ -17,11 +17,12 @@ R = TypeVar("R")
 
 
 class Run(Generic[R]):
-    """One call in flight, or done: the text so far, and the result at the end."""
+    """One call in flight, or done: the text so far, the model that its beginning names, and the result at the end."""
 
     def __init__(self, produce: Callable[[Run[R]], Awaitable[R]]) -> None:
         self.pieces: list[str] = []
         self.length = 0
+        self.model: str | None = None
         self.started = time.monotonic()
         self._changed = asyncio.Event()
         self._awaited: list[asyncio.Future[None]] = []

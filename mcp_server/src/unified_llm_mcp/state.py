@@ -41,6 +41,13 @@ class ChatRun:
     notes: list[str]
     conversation_id: str | None = None
     response_id: str | None = None
+    asked: tuple[str, str] = ("", "")
+    """Provider and model as far as known, for results of a chat that is not complete."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has an answer, or a failure."""
+        return self.run.done and not self.run.cancelled
 
 
 @dataclass(frozen=True, slots=True)
