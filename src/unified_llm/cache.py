@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unified_llm.errors import ConfigurationError
+from unified_llm.forks import held_at_fork, renew_in_child
 
 __all__ = ["MemoryCache", "ResponseCache", "SQLiteCache"]
 
@@ -80,6 +81,11 @@ class MemoryCache(ResponseCache):
         self._clock = clock
         self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -113,6 +119,9 @@ class MemoryCache(ResponseCache):
             self._kept.clear()
 
 
+_OF_THE_PARENT: list[sqlite3.Connection] = []
+
+
 class SQLiteCache(ResponseCache):
     """Keeps answers in a file, also for other processes and the next run.
 
@@ -142,21 +151,47 @@ class SQLiteCache(ResponseCache):
         self._clock = clock
         self._lock = threading.Lock()
         self._puts, self._tidy_every = 0, max(1, most // 100)
+        self._made: sqlite3.Connection | None = self._connect()
+        held_at_fork(self)  # SQLite has locks of its own, which nobody can make anew
+
+    def _connect(self) -> sqlite3.Connection:
         try:
             self.path.touch(mode=0o600)
-            self._connection = sqlite3.connect(
-                self.path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=OFF")  # a lost entry costs a request, no more
-            self._connection.execute(
+            made = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute("PRAGMA synchronous=OFF")  # a lost entry costs a request, no more
+            made.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB, written REAL, used REAL)"
             )
-            self._connection.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
+            made.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
         except (OSError, sqlite3.Error) as exc:
             raise ConfigurationError(
                 f"the cache {self.path} cannot be used: {exc}", hint="name a file in a folder you may write to"
             ) from exc
+        return made
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._made is None:
+            self._made = self._connect()
+        return self._made
+
+    def pause(self) -> None:
+        """See `Pausable`."""
+        self._lock.acquire()
+
+    def resume(self) -> None:
+        """See `Pausable`."""
+        self._lock.release()
+
+    def after_fork(self) -> None:
+        """See `Forkable`: the connection is the parent's. Even closing it here could harm what the parent does:
+        https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork".
+        """
+        self._lock = threading.Lock()
+        if self._made is not None:
+            _OF_THE_PARENT.append(self._made)
+        self._made = None
 
     def get(self, key: str) -> bytes | None:
         try:

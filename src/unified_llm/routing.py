@@ -14,6 +14,7 @@ from unified_llm.credentials import ConfigFileSource, find_key
 from unified_llm.credentials.chain import configured_by
 from unified_llm.detection import Detection, detect, refuse_misspelled, split_model_ref
 from unified_llm.errors import ConfigurationError, InvalidRequestError, UnsupportedOptionError
+from unified_llm.forks import renew_in_child
 from unified_llm.policy import Balancer, Deployment, Member, Strategy, Target
 from unified_llm.profiles import profile_named
 from unified_llm.provider_settings import provider_settings
@@ -98,6 +99,11 @@ class Router:
         pools = {name: self._pool(name, given) for name, given in (deployments or {}).items()}
         self.balancer = Balancer(pools, strategy, cost=self._cost_of)
         self._choose(provider, options)
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        self._lock = threading.RLock()
 
     def _pool(self, name: str, given: Sequence[Deployment | str]) -> tuple[Member, ...]:
         """The members of the deployments called `name`. Their options are kept here, under their targets' keys."""

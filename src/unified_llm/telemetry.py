@@ -154,6 +154,9 @@ class OpenTelemetryHooks:
 _DROPPED: deque[tuple[Any, int, Any, float, dict[str, Any]]] = deque()
 """Streams that were left: span, end in ns since the epoch, histogram of durations, seconds, attributes."""
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_DROPPED.clear)  # the parent reports them
+
 
 def _report_dropped() -> None:
     """Report the streams that were left: now, or at the next request where the garbage collector ended them.

@@ -43,9 +43,9 @@ STILL_HEAVY = [name for name in HEAVY if name not in ("httpx", "httpcore", "pyda
 
 # From the bottom of the house to the top. A module may import those of a lower floor, or of its own room.
 FLOORS: list[set[str]] = [
-    {"errors", "_json", "usage"},
+    {"collecting", "errors", "forks", "_json", "usage"},
     {"parts", "vectors"},
-    {"_optional", "collecting", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
+    {"_optional", "logs", "messages", "message_keys", "schema_check", "tools", "profiles"},
     {"marks"},
     {"content_blocks", "part_types"},
     {"requests", "schema_problems", "message_dumps"},

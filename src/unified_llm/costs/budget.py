@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, cast
 from unified_llm.costs.estimates import completed, cost_later, cost_of, most_output, tell_not_known, told_cost
 from unified_llm.costs.prices import is_amount
 from unified_llm.errors import InvalidRequestError
+from unified_llm.forks import renew_in_child
 from unified_llm.responses import ChatResponse, Embeddings
 
 __all__ = ["Budget", "BudgetExceeded", "BudgetGroup", "grouped"]
@@ -78,6 +79,12 @@ class Budget:
         self._coming_tokens = 0
         self._coming_usd = 0.0
         self._alone = BudgetGroup((self,))
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`: the calls in flight are the parent's. What was spent was spent by both."""
+        self._in_flight = self._coming_tokens = 0
+        self._coming_usd = 0.0
 
     @property
     def spent_usd(self) -> float:
@@ -157,8 +164,12 @@ class Budget:
     def _release(self, tokens: int, usd: float) -> None:
         """Give back what was held."""
         self._in_flight = left = self._in_flight - 1
-        self._coming_tokens -= tokens
-        self._coming_usd = self._coming_usd - usd if left else 0.0  # no rounding is left behind
+        if left > 0:
+            self._coming_tokens -= tokens
+            self._coming_usd -= usd
+        else:  # no rounding is left behind, nor a call that the parent of this process began
+            self._in_flight = self._coming_tokens = 0
+            self._coming_usd = 0.0
 
     def _refusal(self, tokens: int, usd: float) -> BudgetExceeded:
         """Why it may not."""

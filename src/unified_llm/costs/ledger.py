@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from unified_llm.costs.estimates import looked_up
+from unified_llm.forks import renew_in_child
 from unified_llm.responses import ChatResponse, Embeddings, Usage
 
 __all__ = ["Ledger", "Totals", "UsageRecord"]
@@ -95,6 +96,12 @@ class Ledger:
         self._lock = threading.RLock()
         self._totals: dict[_Key, Totals] = {}
         self._waiting: deque[_Note | UsageRecord] = deque()
+        self._settling = False
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`: the totals so far are the parent's and the child's."""
+        self._lock = threading.RLock()
         self._settling = False
 
     def on_response(self, info: Any, response: ChatResponse | Embeddings) -> Any:

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from unified_llm.drivers.anthropic_clients import SDK, Line, SDKSettings
 from unified_llm.drivers.anthropic_replies import Reading, SDKAsyncReplyStream, SDKReplyStream
+from unified_llm.forks import renew_in_child
 from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class AnthropicSDKDriver:
         self.settings = settings
         self._line: Line | None = None
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from unified_llm.drivers.headers import HeaderSet
 from unified_llm.drivers.proxies import find_proxy
 from unified_llm.drivers.urls import Address, normalize_base_url
 from unified_llm.errors import ConfigurationError, InvalidRequestError
+from unified_llm.forks import renew_in_child
 from unified_llm.wire import WireCall, WireReply
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class HTTPDriver:
         self._route_made: Route | None = None
         self._sync_made: SyncTransport | None = None
         self._async_made: AsyncTransport | None = None
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"HTTPDriver({self.base_url!r}, transport={self.transport!r})"

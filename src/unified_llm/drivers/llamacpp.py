@@ -15,6 +15,7 @@ from unified_llm.drivers.base import AsyncReplyStream, ReplyStream
 from unified_llm.drivers.llamacpp_answer import AnswerBuilder
 from unified_llm.drivers.llamacpp_engine import ENGINES, EngineOptions, EngineSpec, LoadedModel
 from unified_llm.drivers.llamacpp_stream import AsyncLlamaStream, LlamaStream, explained
+from unified_llm.forks import renew_in_child
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["EngineOptions", "EngineSpec", "LlamaCppDriver"]
@@ -49,6 +50,11 @@ class LlamaCppDriver:
         self._user = next(_NUMBERS)
         self._release = weakref.finalize(self, ENGINES.release_later, self._user)
         self._release.atexit = False  # ENGINES unloads everything then
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        self._lock = threading.Lock()
 
     def send(self, call: WireCall) -> WireReply:
         """The complete answer to `call`. Raises `ConfigurationError` when the model cannot be loaded."""

@@ -16,6 +16,7 @@ from unified_llm.drivers.lmstudio_run import Run
 from unified_llm.drivers.lmstudio_sdk import CONNECT_SECONDS, auth_message, load_sdk
 from unified_llm.drivers.lmstudio_session import DEFAULT_TTL, Session, soon
 from unified_llm.drivers.per_loop import PerLoop
+from unified_llm.forks import renew_in_child
 from unified_llm.wire import WireCall, WireReply
 
 __all__ = ["LMStudioDriver"]
@@ -48,6 +49,7 @@ class LMStudioDriver:
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
         self._sessions = PerLoop(self._session, Session.close)
+        renew_in_child(self)
 
     def __repr__(self) -> str:
         return f"LMStudioDriver({self._netloc!r})"
@@ -113,6 +115,13 @@ class LMStudioDriver:
         if thread is not None and not sys.is_finalizing():
             thread.stop(wait=False)
 
+    def after_fork(self) -> None:
+        """See `Forkable`: the thread did not come along, and its websockets are the parent's to close."""
+        self._lock = threading.Lock()
+        if self._thread is not None:
+            _OF_THE_PARENT.append(self._thread)
+        self._thread = None
+
     def close(self) -> None:
         """See `Driver.close`."""
         with self._lock:
@@ -125,6 +134,9 @@ class LMStudioDriver:
         """See `Driver.aclose`."""
         await asyncio.to_thread(self.close)
         await self._sessions.aclose()
+
+
+_OF_THE_PARENT: list[_LoopThread] = []
 
 
 class _LoopThread:

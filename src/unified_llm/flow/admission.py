@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from unified_llm.errors import APITimeoutError, RateLimitError, UnifiedLLMError
 from unified_llm.flow.gate import Gate
+from unified_llm.forks import renew_in_child
 from unified_llm.policy import Limits, Send, TokenBucket
 from unified_llm.responses import Usage
 
@@ -134,7 +135,16 @@ class Admission:
         reclaim: Callable[[], object] = lambda: None,
     ) -> None:
         self.clock, self.sleep, self.sleep_async = clock, sleep, sleep_async
+        self._limits, self._reclaim = limits, reclaim
         self._meters = {name: _Meter(given, reclaim) for name, given in limits.items()}
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`: who is in, and who waits, is so in the parent. The rates go on."""
+        old = self._meters
+        self._meters = {name: _Meter(given, self._reclaim) for name, given in self._limits.items()}
+        for name, meter in self._meters.items():
+            meter.requests, meter.tokens = old[name].requests, old[name].tokens
 
     def admitted(self, step: Send, info: CallInfo) -> Place:
         """A context manager that never blocks: within, the call has its turn, and a place unless it is `waiting`.

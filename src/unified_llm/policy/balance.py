@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from unified_llm.credentials import secret
 from unified_llm.errors import ConfigurationError, UnifiedLLMError
+from unified_llm.forks import renew_in_child
 from unified_llm.policy.plan import Target, is_the_targets_fault
 
 __all__ = ["Balancer", "Deployment", "Load", "Member", "Strategy", "ordered"]
@@ -152,6 +153,13 @@ class Balancer:
         self._plain = not self._times and strategy != "cost"  # neither the time nor prices matter
         self._watches = self._times or strategy == "least_busy"
         self._lock = threading.RLock()  # the garbage collector may end a call within `_note`
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`: the calls in flight are the parent's."""
+        self._lock = threading.RLock()
+        for load in self._loads.values():
+            load.begun = []
 
     def targets(self, name: str) -> tuple[Target, ...]:
         """The targets of a call to `name`, the one to ask first first."""
@@ -163,32 +171,33 @@ class Balancer:
         """A request begins (the client calls this)."""
         load = self._loads.get(info.target) if self._watches else None
         if load is not None:
-            load.begun.append(None)
-            info.state[self] = load, self._clock() if self._times else 0.0
+            begun = load.begun
+            begun.append(None)
+            info.state[self] = load, begun, self._clock() if self._times else 0.0
 
     def on_error(self, info: Any, error: BaseException) -> None:
         """A request failed (the client calls this). Only what is the target's fault counts against it."""
-        load, _ = info.state.pop(self, _NOTHING)
+        load, begun, _ = info.state.pop(self, _NOTHING)
         if load is not None:
-            load.begun.pop()
+            begun.pop()
             if isinstance(error, UnifiedLLMError) and is_the_targets_fault(error):
                 self._note(load, PENALTY)
 
     def on_response(self, info: Any, response: Any) -> None:
         """A request was answered (the client calls this). For a stream the time to its first token counts."""
-        load, began = info.state.pop(self, _NOTHING)
+        load, begun, began = info.state.pop(self, _NOTHING)
         if load is None:
             return
-        load.begun.pop()
+        begun.pop()
         if self._times and not getattr(response, "cached", False):  # that says nothing of the target
             first = getattr(response, "time_to_first_token", None) if info.operation == "stream" else None
             self._note(load, self._clock() - began if first is None else first)
 
     def on_end(self, info: Any) -> None:
         """A call is over (the client calls this)."""
-        load, _ = info.state.pop(self, _NOTHING)
+        load, begun, _ = info.state.pop(self, _NOTHING)
         if load is not None:
-            load.begun.pop()
+            begun.pop()
 
     def _note(self, load: Load, seconds: float) -> None:
         if self._times:
@@ -196,4 +205,4 @@ class Balancer:
                 load.note(seconds, self._clock())
 
 
-_NOTHING: tuple[None, float] = (None, 0.0)
+_NOTHING: tuple[None, list[None], float] = (None, [], 0.0)

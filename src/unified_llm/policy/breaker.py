@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from unified_llm.forks import renew_in_child
 from unified_llm.policy.numbers import check_number
 
 __all__ = ["BreakerSettings", "CircuitBreaker"]
@@ -26,7 +27,7 @@ class CircuitBreaker:
     """The state of one target. Thread-safe. `now` is any clock in seconds; one that goes backwards only shortens the
     pause."""
 
-    __slots__ = ("_failures", "_lock", "_opened", "_probing", "settings")
+    __slots__ = ("__weakref__", "_failures", "_lock", "_opened", "_probing", "settings")
 
     def __init__(self, settings: BreakerSettings | None = None) -> None:
         self.settings = settings or BreakerSettings()
@@ -34,6 +35,11 @@ class CircuitBreaker:
         self._failures = 0
         self._opened: float | None = None
         self._probing: float | None = None
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        self._lock = threading.Lock()
 
     @property
     def state(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unified_llm.errors import StreamInterruptedError, UnifiedLLMError
+from unified_llm.forks import renew_in_child
 from unified_llm.policy.numbers import check_number
 
 __all__ = ["RetryBudget", "RetryPolicy", "pause_before"]
@@ -48,12 +49,17 @@ class RetryBudget:
     Source of the shape: gRPC retry throttling (proposal A6). Thread-safe.
     """
 
-    __slots__ = ("_left", "_lock", "earn", "most")
+    __slots__ = ("__weakref__", "_left", "_lock", "earn", "most")
 
     def __init__(self, most: float = 20.0, earn: float = 0.2) -> None:
         self.most = most
         self.earn = earn
         self._left = most
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
         self._lock = threading.Lock()
 
     @property
