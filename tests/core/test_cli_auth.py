@@ -118,6 +118,15 @@ def test_a_key_on_the_command_line_is_not_repeated(words: tuple[str, ...], key: 
     assert not config.exists()
 
 
+@pytest.mark.parametrize("command", ["set", "test", "remove"])
+def test_a_key_in_the_place_of_the_provider_is_not_repeated(command: str) -> None:
+    key = "PLANTEDwithoutaform0123456789abcd"
+    result = auth(command, key, "--json")
+    assert result.code == ExitCode.CONFIGURATION
+    assert key not in result.out + result.err
+    assert "auth set PROVIDER" in result.err
+
+
 def test_a_misspelled_word_is_repeated() -> None:
     result = auth("sett", "openai")
     assert "'sett'" in result.err

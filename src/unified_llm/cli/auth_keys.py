@@ -11,7 +11,7 @@ from unified_llm.cli.output import Output, is_terminal
 from unified_llm.client import UnifiedLLM
 from unified_llm.credentials import CredentialManager, CredentialSource, default_config_path
 from unified_llm.drivers.urls import normalize_base_url
-from unified_llm.errors import InvalidRequestError
+from unified_llm.errors import InvalidRequestError, UnknownProviderError
 from unified_llm.providers.registry import PROVIDER_CONFIGS, canonical_name, unknown_provider
 
 __all__ = ["attempt", "forget", "keep", "show"]
@@ -71,9 +71,7 @@ def forget(out: Output, provider: str, source: str | None) -> None:
 
 def attempt(out: Output, provider: str, model: str | None, timeout: float | None) -> None:
     """Make one call that needs the key. Raises what the call raises."""
-    name = canonical_name(provider)
-    if name is None:
-        raise unknown_provider(provider)
+    name = _known(provider)
     manager = CredentialManager()
     source = manager.credential_source(name)
     out.status(f"asking {name}…")
@@ -96,11 +94,25 @@ def attempt(out: Output, provider: str, model: str | None, timeout: float | None
         out.warn(f"note: {name} lists its models without looking at the key: --model MODEL tries it")
 
 
+def _known(provider: str) -> str:
+    """The registered name of a provider. A word that is too long for one may be a key, and is not repeated."""
+    name = canonical_name(provider)
+    if name is not None:
+        return name
+    if len(provider) < _TOO_LONG:
+        raise unknown_provider(provider)
+    raise UnknownProviderError(
+        f"a word of {len(provider)} letters stands in the place of the provider",
+        hint="`unified-llm auth set PROVIDER` asks for the key; it is never given on the command line",
+    )
+
+
+_TOO_LONG = 24
+
+
 def _with_key(provider: str) -> str:
     """The registered name of a provider that can have a key."""
-    name = canonical_name(provider)
-    if name is None:
-        raise unknown_provider(provider)
+    name = _known(provider)
     if not PROVIDER_CONFIGS[name].env:
         raise InvalidRequestError(f"{name} takes no key", hint="it works without one")
     return name
