@@ -370,6 +370,18 @@ async def test_a_chat_whose_server_has_not_said_which_model_it_takes_names_none(
     assert (result.structured["provider"], result.structured["model"]) == ("openai-compatible", "")
 
 
+async def test_an_answer_that_does_not_say_whose_it_is_is_a_result_all_the_same(era: str) -> None:
+    class Silent(ProbeProvider):
+        def _response(self, request: ChatRequest) -> ChatResponse:
+            return ChatResponse("Hello")
+
+    async with in_memory(serve(Silent()), era) as client:
+        unnamed = await client.call("chat", prompt="x")
+        named = await client.call("chat", prompt="x", model="talker")
+    assert (unnamed.structured["provider"], unnamed.structured["model"]) == ("", "")
+    assert named.structured["model"] == "talker"
+
+
 async def test_a_chat_always_says_who_was_asked(era: str) -> None:
     async with in_memory(serve(ProbeProvider()), era) as client:
         schemas = {tool["name"]: tool["outputSchema"] for tool in await client.tools()}
