@@ -14,6 +14,7 @@ from unified_llm.policy.numbers import number_problem
 __all__ = ["check_arguments", "checked_hooks"]
 
 _HOOKS = tuple(name for name in vars(Hooks) if not name.startswith("_"))
+_OF_CACHES = ("get", "put", "get_async", "put_async")
 _NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
     "timeout": ({"above": 0}, "seconds without progress"),
     "deadline": ({}, "seconds for a whole call"),  # `RetryPolicy` knows the ranges of these two
@@ -44,7 +45,7 @@ def check_arguments(given: Mapping[str, Any]) -> None:
     _check_deployments(given.get("deployments") or {})
     if given.get("on_usage") is not None and not callable(given["on_usage"]):
         raise _wrong("on_usage", given["on_usage"], "a function of one UsageRecord")
-    if given.get("cache") is not None and not hasattr(given["cache"], "get"):
+    if given.get("cache") is not None and not all(hasattr(given["cache"], name) for name in _OF_CACHES):
         raise _wrong("cache", given["cache"], "MemoryCache(), SQLiteCache(path), or an object with their methods")
 
 
@@ -78,6 +79,8 @@ def checked_hooks(hooks: object) -> tuple[object, ...]:
         raise _wrong("hooks", hooks, "a list of objects")
     found = tuple(hooks)
     for hook in found:
+        if isinstance(hook, type):
+            raise ConfigurationError(f"the hook {hook.__name__} is a class", hint=f"make one: {hook.__name__}(...)")
         if not any(hasattr(hook, name) for name in _HOOKS):
             raise ConfigurationError(
                 f"{type(hook).__name__} is no hook: it has none of the methods",

@@ -146,6 +146,10 @@ class SQLiteCache(ResponseCache):
         clock: Callable[[], float] = time.time,
     ) -> None:
         _checked(ttl, most)
+        if not isinstance(path, (str, os.PathLike)) or str(path) == ":memory:":
+            raise ConfigurationError(
+                f"the path of a cache is {path!r}", hint="name a file, or use MemoryCache() to keep answers in memory"
+            )
         self.path = Path(path).expanduser()
         self.most, self.ttl = most, ttl
         self._clock = clock
@@ -165,9 +169,9 @@ class SQLiteCache(ResponseCache):
             )
             made.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
         except (OSError, sqlite3.Error) as exc:
-            raise ConfigurationError(
-                f"the cache {self.path} cannot be used: {exc}", hint="name a file in a folder you may write to"
-            ) from exc
+            foreign = isinstance(exc, sqlite3.DatabaseError) and self.path.is_file() and self.path.stat().st_size > 0
+            hint = "delete it, or name another file" if foreign else "name a file in a folder you may write to"
+            raise ConfigurationError(f"the cache {self.path} cannot be used: {exc}", hint=hint) from exc
         return made
 
     @property

@@ -14,6 +14,8 @@ from typing import Any
 
 from unified_llm.client import Messages, UnifiedLLM
 from unified_llm.errors import InvalidRequestError, redact
+from unified_llm.policy.numbers import check_number
+from unified_llm.requests import texts
 from unified_llm.responses import ChatResponse, Usage
 
 __all__ = ["Comparison", "compare", "compare_async"]
@@ -193,12 +195,9 @@ def _check(client: UnifiedLLM, refs: Iterable[str]) -> None:
 
 
 def _models(models: Iterable[str], options: dict[str, Any], concurrency: int) -> list[str]:
-    refs = [models] if isinstance(models, str) else list(models)
+    refs = list(texts("models", models))
     if not refs:
         raise InvalidRequestError("there is no model to compare", hint="models=['claude:...', 'openai:...']")
-    if concurrency < 1:
-        raise InvalidRequestError(
-            f"concurrency must be at least 1, and is {concurrency}", hint="1 asks the models in turn"
-        )
+    check_number("concurrency", concurrency, least=1, whole=True, hint="1 asks the models in turn")
     options["fallbacks"] = ()  # another model's answer would be counted as this one's
     return refs

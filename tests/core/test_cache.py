@@ -470,6 +470,36 @@ def test_a_put_into_a_full_file_does_not_sort_what_is_in_it(tmp_path: Path) -> N
     cache.close()
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b'{"type":"x","sizes":[1e999]}\n',
+        b'{"type":"x","sizes":[-5,5]}\n',
+        b'{"type":"x","sizes":[-1,2]}\nx',
+        b"[" * 100_000,
+        b'{"type":"x","sizes":5}\n',
+    ],
+)
+def test_bytes_that_are_no_answer_are_none(packed: bytes) -> None:
+    assert Kept.unpack(packed) is None
+
+
+def test_what_cannot_be_a_cache_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for path in (5, ":memory:", None):
+        with pytest.raises(ConfigurationError) as caught:
+            SQLiteCache(path)  # type: ignore[arg-type]
+        assert "MemoryCache()" in str(caught.value.hint)
+    (tmp_path / "foreign.db").write_bytes(b"no database " * 100)
+    with pytest.raises(ConfigurationError) as caught:
+        SQLiteCache(tmp_path / "foreign.db")
+    assert caught.value.hint == "delete it, or name another file"
+    with pytest.raises(ConfigurationError) as caught:
+        SQLiteCache(tmp_path / "none" / "x.db")
+    assert "folder" in str(caught.value.hint)
+    with pytest.raises(ConfigurationError, match="cache is dict"):
+        UnifiedLLM("offline", cache={})  # type: ignore[arg-type]
+
+
 @given(st.lists(st.binary(max_size=20), max_size=6), st.text(max_size=10))
 def test_what_is_packed_is_unpacked(chunks: list[bytes], content_type: str) -> None:
     kept = Kept(content_type, tuple(chunks))

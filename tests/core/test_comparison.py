@@ -145,8 +145,12 @@ def test_a_client_is_made_when_none_is_given() -> None:
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(InvalidRequestError):
         compare("x", [])
-    with pytest.raises(InvalidRequestError):
-        compare("x", ["a"], concurrency=0)
+    for concurrency in (0, "8", 1.5, True, None):
+        with pytest.raises(InvalidRequestError, match="concurrency"):
+            compare("x", ["a"], concurrency=concurrency)  # type: ignore[arg-type]
+    for models in (None, [None], 5):
+        with pytest.raises(InvalidRequestError, match="models"):
+            compare("x", models)  # type: ignore[arg-type]
 
 
 def test_sync_and_async_take_the_same() -> None:

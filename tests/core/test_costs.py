@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import genai_prices
@@ -23,6 +24,8 @@ from unified_llm import (
     APITimeoutError,
     Budget,
     BudgetExceeded,
+    ConfigurationError,
+    Deployment,
     InvalidRequestError,
     ModelConfig,
     Price,
@@ -725,3 +728,31 @@ def test_another_number_of_arguments_is_refused_when_the_hook_is_made() -> None:
 def test_a_price_that_is_none_is_refused_before_anything_is_paid(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match="|".join(fields)):
         Price(**{"input": 1, "output": 1} | fields)
+
+
+@pytest.mark.parametrize("increment", [5, dict[str, str]().update, lambda a, *, named: None])
+def test_functions_that_cannot_count_are_refused_at_once(increment: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="increment_usage"):
+        UsageHooks(increment)
+
+
+def test_a_gate_that_is_no_function_is_refused_and_one_that_forgets_to_answer_is_told() -> None:
+    with pytest.raises(InvalidRequestError, match="get_usage is int"):
+        UsageHooks(get_usage=5)  # type: ignore[arg-type]
+    answers: list[tuple[Callable[[], object], str]] = [
+        (lambda: None, "NoneType"),
+        (lambda: 0.0, "answered 0"),
+        (lambda: "", "str"),
+    ]
+    for answer, told in answers:
+        with pytest.raises(BudgetExceeded, match=told):
+            FakeLLM("never", hooks=[UsageHooks(get_usage=answer)]).chat("x")
+
+
+def test_a_class_is_no_hook_and_a_number_no_options() -> None:
+    with pytest.raises(ConfigurationError, match="Budget is a class"):
+        FakeLLM("x", hooks=[Budget])
+    with pytest.raises(ConfigurationError, match="Budget is a class"):
+        FakeLLM("x").add_hook(Budget)
+    with pytest.raises(ConfigurationError, match="options of offline:"):
+        Deployment("offline:", 1, 5)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ class UsageHooks:
         get_usage: called before each call, with nothing; the call is only made if it answers with something true.
 
     Raises:
-        InvalidRequestError: `increment_usage` takes another number of arguments.
+        InvalidRequestError: one of them is no function, or `increment_usage` takes another number of arguments.
         BudgetExceeded (from the call): `get_usage` did not allow it.
     """
 
@@ -36,6 +36,10 @@ class UsageHooks:
     ) -> None:
         self._increment = increment_usage
         self._arguments = _ARGUMENTS[_arity(increment_usage)] if increment_usage is not None else None
+        if get_usage is not None and not callable(get_usage):
+            raise InvalidRequestError(
+                f"get_usage is {type(get_usage).__name__}", hint="pass a function without arguments"
+            )
         self._allowed = get_usage
 
     def before_call(self, info: Any) -> Awaitable[None] | None:
@@ -63,7 +67,10 @@ class UsageHooks:
 
 def _judge(allowed: object) -> None:
     if not allowed:
-        raise BudgetExceeded("get_usage() does not allow this call", hint="it decides who may go on")
+        raise BudgetExceeded(
+            f"get_usage() does not allow this call: it answered {'0' if allowed == 0 else type(allowed).__name__}",
+            hint="it decides who may go on, with an answer that is true (a function that returns nothing says None)",
+        )
 
 
 async def _judge_later(answer: Awaitable[object]) -> None:
@@ -97,7 +104,18 @@ _ARGUMENTS: dict[int, Callable[[UsageRecord], tuple[Any, ...]]] = {
 
 def _arity(function: Callable[..., Any]) -> int:
     """The most arguments by position that fit one of the contracts."""
-    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as exc:  # no function, or one of C that does not tell
+        raise InvalidRequestError(
+            f"how increment_usage is called cannot be seen: it is {type(function).__name__}",
+            hint="pass a function of 1 (the record), 2 (cost, model) or 11 arguments: lambda record: ...",
+        ) from exc
+    kinds = [parameter.kind for parameter in parameters]
+    if needed := [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]:
+        raise InvalidRequestError(
+            f"increment_usage needs {', '.join(needed)} by name", hint="it is called with arguments by position alone"
+        )
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return 11
     count = sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)

@@ -47,6 +47,11 @@ class Deployment:
                 f"the weight of {self.ref} must be a number from 0, and is {self.weight!r}",
                 hint="weights are relative: 2 gets twice the calls of 1",
             )
+        if not isinstance(self.options, Mapping):
+            raise ConfigurationError(
+                f"the options of {self.ref} are {type(self.options).__name__}",
+                hint="a dictionary of the provider's keywords: {'base_url': '...'}",
+            )
         if "api_key" in self.options:  # from here on it cannot be printed or pickled
             options = {**self.options, "api_key": secret(self.options["api_key"])}
             object.__setattr__(self, "options", options)

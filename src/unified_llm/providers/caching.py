@@ -58,9 +58,9 @@ class Kept:
             known = json.loads(head)
             sizes = [int(size) for size in known["sizes"]]
             content_type = str(known["type"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
-        if sum(sizes) != len(body):
+        if sum(sizes) != len(body) or min(sizes, default=0) < 0:
             return None
         chunks, start = [], 0
         for size in sizes:
