@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenTelemetryHooks"]
 
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_CAPTURED = ("true", "span_only", "span_and_event")  # the last two as opentelemetry-util-genai spells it
 _DURATIONS = [0.01 * 2**n for n in range(14)]
 _TOKENS = [4**n for n in range(14)]
 _SETTINGS = {
@@ -70,7 +71,7 @@ class OpenTelemetryHooks:
         self._trace = require("opentelemetry.trace", extra="otel", purpose="telemetry")
         metrics = require("opentelemetry.metrics", extra="otel", purpose="telemetry")
         if capture_content is None:
-            capture_content = os.environ.get(_CAPTURE, "").strip().lower() == "true"
+            capture_content = os.environ.get(_CAPTURE, "").strip().lower() in _CAPTURED
         self.capture_content = capture_content
         self._tracer = self._trace.get_tracer("unified_llm", tracer_provider=tracer_provider)
         meter = metrics.get_meter("unified_llm", meter_provider=meter_provider)
@@ -228,7 +229,8 @@ def _prompt(request: ChatRequest) -> dict[str, str]:
 
 def _answer(response: ChatResponse) -> dict[str, Any]:
     reason = response.finish_reason.value if response.finish_reason else None
-    return {"role": "assistant", "parts": _parts(response.message), "finish_reason": reason}
+    told = "tool_call" if reason == "tool_calls" else reason  # the one that the conventions call otherwise
+    return {"role": "assistant", "parts": _parts(response.message), "finish_reason": told}
 
 
 def _parts(message: Message) -> list[dict[str, Any]]:
@@ -241,7 +243,8 @@ def _part(part: Any) -> dict[str, Any]:
     if isinstance(part, Thinking):
         return {"type": "reasoning", "content": part.text}
     if isinstance(part, ToolCall):
-        return {"type": "tool_call", "id": part.id, "name": part.name, "arguments": part.arguments_json}
+        given = part.arguments_json if part.arguments is None else json.loads(part.arguments_json or "{}")
+        return {"type": "tool_call", "id": part.id, "name": part.name, "arguments": given}
     if isinstance(part, ToolResult):
         return {"type": "tool_call_response", "id": part.call_id, "response": part.text}
     return {"type": type(part).__name__.lower()}  # media: that it was there, not its bytes

@@ -223,8 +223,9 @@ def test_durations_and_tokens_are_measured(telemetry: Telemetry) -> None:
     assert attributes(telemetry.spans[1])["unified_llm.cached"] is True
 
 
-def test_content_is_recorded_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+@pytest.mark.parametrize("wish", ["true", "SPAN_ONLY"])
+def test_content_is_recorded_only_when_asked_for(wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", wish)
     by_variable = Telemetry()
     llm = FakeLLM(ToolCall("look", {"at": "it"}, "c1"), hooks=[by_variable.hooks])
     llm.chat("what is it?", system="be brief", tools=[{"name": "look", "description": "looks", "parameters": {}}])
@@ -234,8 +235,8 @@ def test_content_is_recorded_only_when_asked_for(monkeypatch: pytest.MonkeyPatch
     ]
     assert json.loads(found["gen_ai.system_instructions"]) == [{"type": "text", "content": "be brief"}]
     (answer,) = json.loads(found["gen_ai.output.messages"])
-    assert answer["finish_reason"] == "tool_calls"
-    assert answer["parts"][0]["name"] == "look"
+    assert answer["finish_reason"] == "tool_call"
+    assert answer["parts"] == [{"type": "tool_call", "id": "c1", "name": "look", "arguments": {"at": "it"}}]
     assert json.loads(found["gen_ai.tool.definitions"])[0]["name"] == "look"
     refused = Telemetry(capture_content=False)
     FakeLLM("answer", hooks=[refused.hooks]).chat("prompt")
