@@ -8,6 +8,7 @@ from testkit.mcp_clients import ERAS, in_memory
 from testkit.probe_provider import ProbeProvider
 from unified_llm import UnifiedLLM
 from unified_llm_mcp import Settings, build_server
+from unified_llm_mcp.deferred import Deferred
 from unified_llm_mcp.failures import ToolCallError
 from unified_llm_mcp.runs import Run, Runs
 
@@ -26,6 +27,18 @@ async def test_what_starts_after_the_end_does_not_begin() -> None:
     assert begun == []
     with pytest.raises(ToolCallError, match="cancelled"):
         run.result()
+
+
+async def test_what_is_made_for_a_first_call_that_arrives_at_the_end_starts_nothing() -> None:
+    deferred = Deferred(UnifiedLLM(provider=ProbeProvider()), Settings())
+    await deferred.aclose()
+
+    async def produce(run: Run[str]) -> str:
+        return "done"
+
+    run = (await deferred.state_async()).runs.start(produce)
+    await run.wait_done(5)
+    assert run.cancelled
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -33,6 +33,7 @@ class Deferred:
         self.made: ServerState | None = None
         self.on_close: list[Callable[[], None]] = []
         self._client = client
+        self._closed = False
         self._lock = threading.Lock()
         self._functions: dict[str, Any] = {}
 
@@ -45,6 +46,8 @@ class Deferred:
 
                 client = self._client if self._client is not None else _own_client(self.settings)
                 self.made = ServerState(client, self.settings)
+                if self._closed:  # meanwhile
+                    self.made.runs.close()
             return self.made
 
     async def state_async(self) -> ServerState:
@@ -63,6 +66,7 @@ class Deferred:
 
     async def aclose(self) -> None:
         """Cancel every call in flight; upstream requests are closed."""
+        self._closed = True
         for close in self.on_close:
             close()
         if self.made is not None:

@@ -125,14 +125,14 @@ class Runs:
             run.cancel()
         return run
 
-    async def aclose(self) -> None:
-        """Cancel what is running, and from now on what is started, and wait until its upstream requests are closed.
-
-        It waits for `PATIENCE` seconds at most.
-        """
+    def close(self) -> None:
+        """Cancel what is running, and from now on what is started."""
         self._closed = True
-        alive = list(self._alive)
-        for run in alive:
+        for run in self._alive:
             run.cancel()
-        if alive:
-            await asyncio.wait([run._task for run in alive], timeout=PATIENCE)
+
+    async def aclose(self) -> None:
+        """`close`, and wait until upstream requests are closed, for `PATIENCE` seconds at most."""
+        self.close()
+        if self._alive:
+            await asyncio.wait([run._task for run in self._alive], timeout=PATIENCE)
