@@ -106,7 +106,8 @@ def _refuse_other_era(context: Any) -> None:
     """A connection speaks one protocol: what the SDK sees to where it finds out which (see `serve_streams`)."""
     if context.request is not None or str(context.protocol_version) >= "2026" or context.method == "initialize":
         return
-    if _VERSION_KEY in ((context.params or {}).get("_meta") or {}):
+    meta = (context.params or {}).get("_meta")
+    if isinstance(meta, dict) and _VERSION_KEY in meta:  # the SDK refuses any other kind of it
         raise protocol_error(
             "this connection began with the handshake of earlier protocols: no requests of 2026-07-28 are taken on it",
             code=types.INVALID_REQUEST,
