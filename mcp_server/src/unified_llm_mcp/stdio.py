@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from pydantic_core import from_json
 
-from unified_llm_mcp._sdk import calls_begun, line_of_message, message_of_line, notified, serve_streams
+from unified_llm_mcp._sdk_lines import calls_begun, line_of_message, message_of_line, notified, serve_streams
 from unified_llm_mcp.lines import LONGEST_LINE, TOO_LONG, LineReader, LineWriter
 
 if TYPE_CHECKING:

@@ -202,12 +202,13 @@ class Budget:
 class _Learned:
     """What calls took so far, to know what the next one will take."""
 
-    __slots__ = ("counted", "dearest", "guessed", "longest")
+    __slots__ = ("counted", "dearest", "guessed", "is_asked", "longest")
 
     def __init__(self) -> None:
         self.guessed = self.counted = 0  # prompt tokens, by the rule of thumb and by the servers
         self.longest = 0
         self.dearest: dict[tuple[str, str | None], float] = {}
+        self.is_asked = False  # whether some model has no price, so that the dearest call matters
 
     def expected_usd(self, info: Any, given: int, taken: int) -> float:
         """USD of a call of so many tokens; without a price, as much as the dearest to its model so far."""
@@ -220,6 +221,7 @@ class _Learned:
                 cost = None
             if cost is not None:
                 return float(cost)
+        self.is_asked = True
         return self.dearest.get((provider, model), 0.0)
 
 
@@ -325,7 +327,7 @@ class BudgetGroup:
             if ended and told.input_tokens is not None:
                 learned.guessed += guessed
                 learned.counted += given
-            if cost is not None and cost > learned.dearest.get((info.provider, info.model), 0.0):
+            if learned.is_asked and cost is not None and cost > learned.dearest.get((info.provider, info.model), 0.0):
                 learned.dearest[info.provider, info.model] = cost
             for budget in self._budgets:
                 budget.spent_tokens += took
