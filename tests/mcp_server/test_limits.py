@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 
@@ -273,6 +274,50 @@ async def test_a_place_that_is_given_to_a_call_as_it_is_cancelled_is_not_lost() 
         await waiting
     async with asyncio.timeout(5):
         await call()
+
+
+async def test_a_place_is_not_given_to_a_call_that_was_cancelled_and_has_not_heard_of_it() -> None:
+    limits = Limits(Settings(max_concurrency=1))
+    ended: list[str] = []
+
+    async def call(name: str) -> None:
+        async with limits.slot("me"):
+            ended.append(name)
+
+    async with limits.slot("me"):
+        first, second = asyncio.create_task(call("first")), asyncio.create_task(call("second"))
+        await asyncio.sleep(0)
+        first.cancel()
+    async with asyncio.timeout(5):
+        await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await call("third")
+    assert ended == ["second", "third"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_place_is_lost_whatever_is_cancelled(seed: int) -> None:
+    random = Random(seed)
+    limits = Limits(Settings(max_concurrency=2))
+    turns = [asyncio.Lock() for _ in range(2)]
+
+    async def call(number: int) -> None:
+        async with limits.slot(str(number % 3), turns[number] if number < 2 else None):
+            await asyncio.sleep(0)
+
+    for _ in range(30):
+        calls = [asyncio.create_task(call(number)) for number in range(8)]
+        for _ in range(random.randrange(4)):
+            await asyncio.sleep(0)
+        for one in calls:
+            if random.random() < 0.5:
+                one.cancel()
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(end) for end in ends} <= {type(None), asyncio.CancelledError}
+    assert not limits._waiting
+    assert (limits._slots._free, dict(limits._slots._running), limits._slots._waiting) == (2, {}, {})
 
 
 async def test_reading_resources_is_limited_too_and_asks_a_silent_provider_once() -> None:

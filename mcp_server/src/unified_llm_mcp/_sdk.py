@@ -166,7 +166,8 @@ class Call:
         if self._request is None:
             return False
         if SDK_2:  # which tells nobody; within one process it needs no token
-            return getattr(self._request.session._request_outbound, "_progress_token", "") is not None
+            outbound = getattr(self._request.session, "_request_outbound", None)
+            return getattr(outbound, "_progress_token", "") is not None
         return getattr(self._request.meta, "progressToken", None) is not None
 
     async def report_progress(self, progress: float, message: str | None = None) -> None:

@@ -86,9 +86,9 @@ class Limits:
                 del self._waiting[subject]
 
     def _leave(self, subject: str, turn: asyncio.Lock | None) -> None:
-        self._slots.release(subject)
         if turn is not None:
             turn.release()
+        self._slots.release(subject)
 
 
 class Slot:

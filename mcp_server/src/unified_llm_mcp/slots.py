@@ -31,10 +31,10 @@ class Slots:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # the place was given at the same moment
-                self.release(subject)
-            else:
+            if turn.cancelled():
                 self._forget(subject, turn)
+            else:  # the place was given at the same moment
+                self.release(subject)
             raise
 
     def release(self, subject: str) -> None:
@@ -42,16 +42,19 @@ class Slots:
         self._running[subject] -= 1
         if not self._running[subject]:
             del self._running[subject]
-        if not self._waiting:
-            self._free += 1
-            return
-        following = min(self._waiting, key=lambda one: self._running[one])
-        turn = self._waiting[following][0]
-        self._forget(following, turn)
-        self._running[following] += 1
-        turn.set_result(None)
+        while self._waiting:
+            following = min(self._waiting, key=lambda one: self._running[one])
+            turn = self._waiting[following][0]
+            self._forget(following, turn)
+            if not turn.done():  # it may have been cancelled, and not have heard of it yet
+                self._running[following] += 1
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _forget(self, subject: str, turn: asyncio.Future[None]) -> None:
-        self._waiting[subject].remove(turn)
-        if not self._waiting[subject]:
-            del self._waiting[subject]
+        waiting = self._waiting.get(subject)
+        if waiting is not None and turn in waiting:
+            waiting.remove(turn)
+        if not waiting:
+            self._waiting.pop(subject, None)
