@@ -57,10 +57,18 @@ async def serve_streams(low_level: Any, incoming: Any, outgoing: Any, first: Ses
     each direction: a tenth of what a short call takes.
     """
     options = low_level.create_initialization_options()
-    if not SDK_2 or getattr(getattr(first, "message", None), "method", None) != "initialize":
+    serve_loop = _handshake_loop() if getattr(getattr(first, "message", None), "method", None) == "initialize" else None
+    if serve_loop is None:
         await low_level.run(incoming, outgoing, options)
         return
-    from mcp.server.runner import serve_loop
-
     async with low_level.lifespan(low_level) as state:
         await serve_loop(low_level, incoming, outgoing, lifespan_state=state, init_options=options)
+
+
+def _handshake_loop() -> Any:
+    """What serves the protocols with a handshake alone, in the SDK 2.0 to 2.3 at least; else None."""
+    try:
+        from mcp.server.runner import serve_loop
+    except ImportError:
+        return None
+    return serve_loop
