@@ -19,6 +19,7 @@ from unified_llm import (
     RetryPolicy,
     UnifiedLLM,
     UnifiedLLMError,
+    Usage,
 )
 from unified_llm.stream import StreamEvent
 
@@ -87,3 +88,22 @@ def test_a_fallback_is_held_to_its_own_price() -> None:
     assert failing.asked == ["cheap"]
     assert isinstance(refused.value.__cause__, OverloadedError)
     assert (budget._in_flight, budget._coming_usd) == (0, 0.0)
+
+
+def test_what_is_held_is_given_back_when_the_look_up_for_the_next_request_is_interrupted() -> None:
+    class Interrupted(PriceTable):
+        asked = 0
+
+        def cost(self, provider: str, model: str, usage: Usage, *, tier: str | None = None) -> float | None:
+            self.asked += 1
+            if self.asked > 1:
+                raise KeyboardInterrupt
+            return super().cost(provider, model, usage, tier=tier)
+
+    budget = Budget(usd=1)
+    llm = UnifiedLLM(
+        Failing(OverloadedError), model="m", hooks=[budget], prices=Interrupted({"m": Price(1, 1)}), retry=AT_ONCE
+    )
+    with pytest.raises(KeyboardInterrupt):
+        llm.chat(WORDS, max_tokens=50)
+    assert (budget._in_flight, budget._coming_tokens, budget._coming_usd) == (0, 0, 0.0)

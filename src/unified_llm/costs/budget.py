@@ -276,6 +276,7 @@ class BudgetGroup:
         tokens = given + taken
         with _LOCK:
             if held is not None:
+                del info.state[self]
                 self._release(held[1], held[2])
             for budget in self._budgets:
                 if not budget._hold(tokens, usd):
@@ -286,7 +287,7 @@ class BudgetGroup:
     def before_attempt(self, info: Any) -> None:
         """Hold what the next request is expected to take, in the place of the last, which was counted if it is billed;
         another target may be dearer. Raises `BudgetExceeded`."""
-        if (held := info.state.pop(self, None)) is not None:
+        if (held := info.state.get(self)) is not None:
             self.before_call(info, held)
 
     def on_partial(self, info: Any, response: ChatResponse) -> None:
