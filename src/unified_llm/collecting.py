@@ -6,6 +6,7 @@ That thread may hold any lock, also those of other libraries; whoever waits for 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from threading import get_ident
 
 __all__ = ["is_collecting", "watch_collector"]
@@ -25,6 +26,6 @@ def is_collecting() -> bool:
     return _thread == get_ident()
 
 
-def _note(phase: str, _: object) -> None:
-    global _thread
-    _thread = get_ident() if phase == "start" else None
+def _note(phase: str, _: object, ident: Callable[[], int] = get_ident) -> None:
+    global _thread  # the names of a module are gone while Python ends; `ident` is still there
+    _thread = ident() if phase == "start" else None

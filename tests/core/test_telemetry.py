@@ -189,6 +189,24 @@ def test_a_stream_that_the_collector_ends_within_a_lock_of_the_sdk_is_reported_b
     assert sum(point.count for point in telemetry.points("gen_ai.client.operation.duration")) == 3
 
 
+def test_a_collection_at_the_end_of_python_is_no_error() -> None:
+    program = textwrap.dedent(
+        """
+        import gc
+        from unified_llm import collecting
+
+        class Late:
+            def __del__(self, collect=gc.collect):
+                collect()
+
+        collecting.watch_collector()
+        collecting.late = Late()  # goes with the names of that module
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stderr == ""
+
+
 def test_a_stream_that_the_collector_ends_last_is_reported_when_the_process_ends() -> None:
     program = """
         import gc
