@@ -30,6 +30,9 @@ PRECISION = 1.0
 _PATIENCE = 1.0
 """Seconds to wait while another process writes."""
 
+_FAILED = (OSError, sqlite3.Error)
+"""How a file fails, also one that is opened again after a fork."""
+
 
 class ResponseCache(ABC):
     """Keeps bytes under a key. Subclass it to keep them elsewhere; may be shared by clients and threads."""
@@ -119,9 +122,6 @@ class MemoryCache(ResponseCache):
             self._kept.clear()
 
 
-_OF_THE_PARENT: list[sqlite3.Connection] = []
-
-
 class SQLiteCache(ResponseCache):
     """Keeps answers in a file, also for other processes and the next run.
 
@@ -150,52 +150,59 @@ class SQLiteCache(ResponseCache):
             raise ConfigurationError(
                 f"the path of a cache is {path!r}", hint="name a file, or use MemoryCache() to keep answers in memory"
             )
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser().absolute()  # opened again after a fork, maybe in another folder
         self.most, self.ttl = most, ttl
         self._clock = clock
         self._lock = threading.Lock()
         self._puts, self._tidy_every = 0, max(1, most // 100)
-        self._made: sqlite3.Connection | None = self._connect()
-        held_at_fork(self)  # SQLite has locks of its own, which nobody can make anew
-
-    def _connect(self) -> sqlite3.Connection:
+        self._closed = False
+        self._made: sqlite3.Connection | None = None
+        held_at_fork(self)  # from before it is opened
         try:
-            self.path.touch(mode=0o600)
-            made = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
-            made.execute("PRAGMA journal_mode=WAL")
-            made.execute("PRAGMA synchronous=OFF")  # a lost entry costs a request, no more
-            made.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB, written REAL, used REAL)"
-            )
-            made.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
-        except (OSError, sqlite3.Error) as exc:
+            with self._lock:
+                self._made = self._connect()
+        except _FAILED as exc:
             foreign = isinstance(exc, sqlite3.DatabaseError) and self.path.is_file() and self.path.stat().st_size > 0
             hint = "delete it, or name another file" if foreign else "name a file in a folder you may write to"
             raise ConfigurationError(f"the cache {self.path} cannot be used: {exc}", hint=hint) from exc
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.touch(mode=0o600)
+        made = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
+        made.execute("PRAGMA journal_mode=WAL")
+        made.execute("PRAGMA synchronous=OFF")  # a lost entry costs a request, no more
+        made.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB, written REAL, used REAL)")
+        made.execute("CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used)")
         return made
 
     @property
     def _connection(self) -> sqlite3.Connection:
         if self._made is None:
+            if self._closed:
+                raise sqlite3.ProgrammingError("it is closed")
             self._made = self._connect()
         return self._made
 
     def pause(self) -> None:
-        """See `Pausable`."""
+        """See `Pausable`. The file is closed: both processes open it again when they need it. A child that inherits
+        it open takes its parent's locks for its own, also for a connection made there, and both write past each
+        other: https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork".
+        """
         self._lock.acquire()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._made is not None:
+            self._made.close()
+            self._made = None
 
     def resume(self) -> None:
         """See `Pausable`."""
         self._lock.release()
 
     def after_fork(self) -> None:
-        """See `Forkable`: the connection is the parent's. Even closing it here could harm what the parent does:
-        https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork".
-        """
+        """See `Forkable`."""
         self._lock = threading.Lock()
-        if self._made is not None:
-            _OF_THE_PARENT.append(self._made)
-        self._made = None
 
     def get(self, key: str) -> bytes | None:
         try:
@@ -208,7 +215,7 @@ class SQLiteCache(ResponseCache):
                     return None
                 if now - row[2] >= PRECISION:
                     self._note_use(key, now)
-        except sqlite3.Error as exc:
+        except _FAILED as exc:
             logger.warning("the cache %s cannot be read: %s", self.path, exc)
             return None
         return bytes(row[0])
@@ -231,7 +238,7 @@ class SQLiteCache(ResponseCache):
                 if self._puts % self._tidy_every == 0:
                     self._make_room()
                 self._puts += 1
-        except sqlite3.Error as exc:
+        except _FAILED as exc:
             logger.warning("the cache %s cannot be written: %s", self.path, exc)
 
     def _make_room(self) -> None:
@@ -248,4 +255,5 @@ class SQLiteCache(ResponseCache):
     def close(self) -> None:
         """Close the file. The cache cannot be used afterwards."""
         with self._lock:
-            self._connection.close()
+            self._closed = True
+            self._disconnect()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unified_llm.chat_stream import AsyncTextStream, TextStream
 from unified_llm.errors import InvalidRequestError
+from unified_llm.forks import renew_in_child
 from unified_llm.messages import Message, MessageRole, Part, ToolCall, ToolResult, new_id
 from unified_llm.requests import ModelConfig
 from unified_llm.responses import ChatResponse
@@ -29,6 +30,11 @@ class Conversation:
         self.id = id or new_id("conv")
         self.model_config = model_config
         self._messages: list[Message] = []
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`: a turn that another thread of the parent has goes on there alone."""
         self._lock = threading.Lock()
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Protocol
-from weakref import WeakSet
+from contextlib import ExitStack
+from typing import Protocol, TypeVar
+from weakref import ref
 
 __all__ = ["Forkable", "Pausable", "held_at_fork", "renew_in_child"]
 
@@ -27,8 +28,11 @@ class Pausable(Forkable, Protocol):
         """In the parent: go on."""
 
 
-_KNOWN: WeakSet[Forkable] = WeakSet()
-_PAUSED: WeakSet[Pausable] = WeakSet()
+T = TypeVar("T", bound=Forkable)
+
+# In order of arrival. A `WeakSet` cannot be walked while other threads make things: it fails, "changed size".
+_KNOWN: dict[ref[Forkable], None] = {}
+_PAUSED: dict[ref[Pausable], None] = {}
 
 
 class _Paused(threading.local):
@@ -43,17 +47,22 @@ _OF_THIS_THREAD = _Paused()
 
 def renew_in_child(thing: Forkable) -> None:
     """Have `after_fork` of `thing` called in every child process, for as long as it lives."""
-    _KNOWN.add(thing)
+    _KNOWN[ref(thing, _KNOWN.pop)] = None
 
 
 def held_at_fork(thing: Pausable) -> None:
     """`renew_in_child` for what is at rest while a process is forked."""
-    _KNOWN.add(thing)
-    _PAUSED.add(thing)
+    renew_in_child(thing)
+    _PAUSED[ref(thing, _PAUSED.pop)] = None
+
+
+def _alive(known: dict[ref[T], None]) -> list[T]:
+    things = (thing() for thing in list(known))  # a copy in one step: no other thread comes in between
+    return [thing for thing in things if thing is not None]
 
 
 def _before() -> None:
-    for thing in list(_PAUSED):  # in the same order for all threads that fork
+    for thing in _alive(_PAUSED):  # in the same order for all threads that fork
         thing.pause()
         _OF_THIS_THREAD.now.append(thing)
 
@@ -65,8 +74,9 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     _OF_THIS_THREAD.now.clear()
-    for thing in list(_KNOWN):
-        thing.after_fork()
+    with ExitStack() as telling:  # one that fails keeps no other one as it was
+        for thing in _alive(_KNOWN):
+            telling.callback(thing.after_fork)
 
 
 if hasattr(os, "register_at_fork"):

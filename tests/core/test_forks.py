@@ -156,6 +156,136 @@ def test_a_file_of_answers_serves_parent_and_children_while_threads_write(tmp_pa
     )
 
 
+def test_parent_and_child_hold_locks_of_their_own_on_a_file_of_answers(tmp_path: Path) -> None:
+    run(
+        """
+        import subprocess
+        cache = SQLiteCache(sys.argv[1])
+        cache.put("mine", b"1")
+        closed, done = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            cache.put("child", b"2")
+            os.write(done[1], b"1")
+            os.read(closed[0], 1)
+            for i in range(300):
+                cache.put(f"child {i}", bytes(3000))
+            os._exit(0)
+        os.read(done[0], 1)
+        assert cache.get("child") == b"2"
+        cache.close()  # the last one of a file writes all to it, and removes the rest
+        many = "[cache.put(f'other {i}', bytes(3000)) for i in range(300)]"
+        other = f"import sys; from unified_llm import SQLiteCache; cache = SQLiteCache(sys.argv[1]); {many}"
+        subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
+        os.write(closed[1], b"1")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        connection = SQLiteCache(sys.argv[1])._connection
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (602,)
+        """,
+        str(tmp_path / "answers.db"),
+    )
+
+
+def test_a_file_of_answers_is_found_again_after_a_fork_and_stays_closed_when_it_was(tmp_path: Path) -> None:
+    run(
+        """
+        os.chdir(sys.argv[1])
+        there, closed, gone = SQLiteCache("there.db"), SQLiteCache("closed.db"), SQLiteCache("gone.db")
+        there.put("x", b"1")
+        closed.put("x", b"1")
+        closed.close()
+        def work():
+            os.chdir("/")
+            assert there.get("x") == b"1"
+            assert closed.get("x") is None
+            gone.path = gone.path / "x"  # cannot be opened here
+            assert gone.get("x") is None
+            gone.put("x", b"1")
+        in_child(work)
+        assert there.get("x") == b"1"
+        assert closed.get("x") is None
+        """,
+        str(tmp_path),
+    )
+
+
+def test_what_other_threads_make_during_a_fork_leaves_nothing_untold() -> None:
+    run(
+        """
+        from unified_llm.forks import held_at_fork, renew_in_child
+        class Thing:
+            paused = renewed = 0
+            def pause(self):
+                self.paused += 1
+            def resume(self):
+                self.paused -= 1
+            def after_fork(self):
+                self.renewed += 1
+        class Failing(Thing):
+            def after_fork(self):
+                raise ValueError
+        things = [Thing() for _ in range(2000)]
+        over = threading.Event()
+        def make():
+            while not over.is_set():
+                held_at_fork(Thing())
+        sys.setswitchinterval(1e-5)
+        for thing in things:
+            held_at_fork(thing)
+        threads = [threading.Thread(target=make, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        def work():
+            assert {thing.paused for thing in things} == {1}
+            assert {thing.renewed for thing in things} == {1}
+        for _ in range(8):
+            in_child(work)
+            assert {thing.paused for thing in things} == {0}
+        over.set()
+        for thread in threads:
+            thread.join()
+        sys.unraisablehook = lambda _: None
+        renew_in_child(failing := Failing())
+        for thing in things:
+            renew_in_child(thing)  # once is enough
+        in_child(work)
+        """
+    )
+
+
+def test_locks_held_for_a_while_are_free_in_the_child(tmp_path: Path) -> None:
+    run(
+        """
+        from pathlib import Path
+        from unified_llm import ConversationManager
+        from unified_llm.credentials import file_lock
+        from unified_llm.drivers.static_embeddings import StaticEmbedder
+        from unified_llm.offline.script import Script
+        from unified_llm.providers.image_fetching import ImageFetcher
+        from unified_llm.providers.kept_images import KeptImages
+        from unified_llm.providers.lmstudio_stored import StoredResponses
+        script = Script(["one", "two"])
+        talks = ConversationManager(UnifiedLLM(provider="offline", script=script))
+        talk = talks.create_conversation()
+        kept, fetcher, stored = KeptImages(100), ImageFetcher("lmstudio", private=False), StoredResponses("lmstudio")
+        held(
+            talk.turn(), script._lock, kept._lock, fetcher._lock, stored._lock, file_lock._threads, StaticEmbedder._lock
+        )
+        def work():
+            assert talks.send_message(talk.id, "x") == "one"
+            kept.put("a", b"1", "image/png")
+            for lock in (fetcher._lock, stored._lock, StaticEmbedder._lock):
+                assert lock.acquire(timeout=1)
+            with file_lock.locked(Path(sys.argv[1])):
+                pass
+        in_child(work)
+        """,
+        str(tmp_path / "keys.toml"),
+    )
+
+
 def test_the_websockets_of_lm_studio_are_made_anew_in_the_child() -> None:
     with LMStudioDouble() as double:
         run(

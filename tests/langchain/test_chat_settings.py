@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import pytest
@@ -368,6 +372,26 @@ def test_copies_share_their_connections_and_not_their_settings(cls: Any) -> None
             ask(twin)
             assert twin.connections is made.connections
         assert len(made.connections.all()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_makes_a_client_that_a_thread_of_its_parent_was_about_to_make() -> None:
+    program = """
+        import os, signal, threading
+        from langchain_unified_llm import ChatUnifiedLLM
+        llm = ChatUnifiedLLM(model="offline:echo")
+        thread = threading.Thread(target=llm.connections._lock.acquire)  # and never gives it back
+        thread.start()
+        thread.join()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # what hangs is killed
+            os._exit(0 if llm.invoke("Hi").text else 1)
+        raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def ask(made: Any) -> None:

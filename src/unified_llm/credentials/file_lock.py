@@ -26,6 +26,16 @@ _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _threads = threading.Lock()
 
 
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock: nobody would release it here."""
+    global _threads
+    _threads = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the right to write `path`, against threads and other processes, by a lock file that is gone afterwards.
@@ -37,7 +47,8 @@ def locked(path: Path) -> Iterator[None]:
         OSError: the lock file cannot be made.
     """
     end = time.monotonic() + WAIT_SECONDS
-    if not _threads.acquire(timeout=WAIT_SECONDS):
+    threads = _threads
+    if not threads.acquire(timeout=WAIT_SECONDS):
         raise _busy(path)
     try:
         lock = path.with_name(f".{path.name}.lock")
@@ -49,7 +60,7 @@ def locked(path: Path) -> Iterator[None]:
                 lock.unlink()
             os.close(handle)  # gives the lock back
     finally:
-        _threads.release()
+        threads.release()
 
 
 def _acquired(lock: Path, path: Path, end: float) -> int:

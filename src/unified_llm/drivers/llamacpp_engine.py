@@ -28,6 +28,7 @@ from typing import IO, Final, Literal
 from unified_llm._optional import installed
 from unified_llm.drivers.http import HTTPDriver
 from unified_llm.errors import ConfigurationError, MissingDependencyError
+from unified_llm.forks import renew_in_child
 
 __all__ = ["ENGINES", "EngineOptions", "EngineSpec", "Engines", "LoadedModel", "no_engine"]
 
@@ -360,5 +361,4 @@ def _stop(model: Future[LoadedModel] | None) -> None:
 
 ENGINES: Final = Engines()
 atexit.register(ENGINES.stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=ENGINES.after_fork)
+renew_in_child(ENGINES)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unified_llm._optional import require
+from unified_llm.forks import renew_in_child
 
 __all__ = ["DIMENSIONS", "StaticEmbedder"]
 
@@ -27,6 +28,11 @@ class StaticEmbedder:
 
     _lock = threading.Lock()
     _model: Any = None
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """See `Forkable`."""
+        cls._lock = threading.Lock()
 
     @classmethod
     def embed(cls, texts: Sequence[str], dimensions: int = 256) -> tuple[list[array[float]], int]:
@@ -50,6 +56,9 @@ class StaticEmbedder:
             if cls._model is None:
                 cls._model = _load()
             return cls._model
+
+
+renew_in_child(StaticEmbedder)
 
 
 def _load() -> Any:

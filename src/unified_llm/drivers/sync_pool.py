@@ -6,17 +6,16 @@ flight; httpx's walks all its connections and requests for each. A call beyond t
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 
 from unified_llm.drivers import failures
 from unified_llm.drivers.http11 import Direct, connect
 from unified_llm.drivers.route import IDLE_SECONDS, Route
 from unified_llm.drivers.sync_backend import SyncBackend
+from unified_llm.forks import renew_in_child
 
 __all__ = ["Connection", "Pool"]
 
@@ -47,7 +46,7 @@ class Pool:
         self._route = route
         self._limit = limit
         self._reset()
-        _POOLS.add(self)
+        renew_in_child(self)
 
     def _reset(self) -> None:
         # The garbage collector may end a stream, which gives its place back, while its thread holds the lock: within,
@@ -149,15 +148,3 @@ class Pool:
         self._reset()
         for connection in idle:
             connection.backend.abandon()
-
-
-_POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for pool in list(_POOLS):
-        pool.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

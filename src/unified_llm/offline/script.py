@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, Union
 
 from unified_llm import _json
 from unified_llm.errors import ConfigurationError
+from unified_llm.forks import renew_in_child
 from unified_llm.messages import ToolCall
 from unified_llm.offline.requests import RecordedRequest
 
@@ -125,6 +126,11 @@ class Script:
             raise ConfigurationError(f"then cannot be {then!r}", hint="use 'error', 'echo' or 'repeat'")
         self.then = then
         self.used = 0
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
         self._lock = threading.Lock()
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 from unified_llm.attachments import image_type
 from unified_llm.codecs.stand_ins import last_user_turn
 from unified_llm.errors import APITimeoutError, InvalidMessageError
+from unified_llm.forks import renew_in_child
 from unified_llm.messages import Image, Message, ToolResult
 from unified_llm.providers.kept_images import KeptImages
 from unified_llm.requests import ChatRequest
@@ -30,6 +31,11 @@ class ImageFetcher:
         self._provider, self._private = provider, private
         self._kept: KeptImages[str] = KeptImages(_KEPT_BYTES)
         self._gone: OrderedDict[str, float] = OrderedDict()  # what cannot be had, and until when that is believed
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
         self._lock = threading.Lock()
 
     def would_download(self, request: ChatRequest) -> bool:

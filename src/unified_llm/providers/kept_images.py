@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from unified_llm.forks import renew_in_child
+
 __all__ = ["KeptImages"]
 
 K = TypeVar("K", bound=Hashable)
@@ -22,6 +24,11 @@ class KeptImages(Generic[K]):
         self._limit = limit
         self._size = 0
         self._images: OrderedDict[K, tuple[bytes, str]] = OrderedDict()
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
         self._lock = threading.Lock()
 
     def get(self, key: K) -> tuple[bytes, str] | None:

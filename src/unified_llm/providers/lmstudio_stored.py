@@ -18,6 +18,7 @@ from typing import cast
 from unified_llm.codecs.calls import json_body
 from unified_llm.codecs.responses_encode import Continuation
 from unified_llm.errors import InvalidRequestError, ModelNotFoundError, UnifiedLLMError
+from unified_llm.forks import renew_in_child
 from unified_llm.message_dumps import dump_message
 from unified_llm.messages import Audio, Message, MessageRole
 from unified_llm.requests import ChatRequest
@@ -58,6 +59,11 @@ class StoredResponses:
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._ids: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
         self._lock = threading.Lock()
 
     def takes(self, request: ChatRequest) -> bool:

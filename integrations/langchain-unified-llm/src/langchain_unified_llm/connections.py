@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+from unified_llm.forks import renew_in_child
+
 if TYPE_CHECKING:
     from unified_llm import UnifiedLLM
 
@@ -90,6 +92,11 @@ class Connections:
         # Nobody closes a LangChain model, so its sockets are closed with it. Not by `__del__`: models end up in
         # reference cycles (LangChain's v3 streams make one), whose finalisers run in no particular order.
         weakref.finalize(self, _close_all, self._clients)
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """See `Forkable`."""
+        self._lock = threading.Lock()
 
     def get(self, settings: tuple[Any, ...], keywords: Mapping[str, Any]) -> UnifiedLLM:
         """The client for `settings` (hashable), made with ``UnifiedLLM(**keywords)`` if there is none yet."""
