@@ -32,6 +32,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,10 +71,12 @@ __all__ = [
 ]
 
 # Key shapes of the vendors we talk to, bearer values, and user:password in a URL. Applied to every text
-# that leaves this module, because servers like to quote the key they refuse.
+# that leaves this module, because servers like to quote the key they refuse. The time is linear in the length of the
+# text, whatever it holds: no two repetitions can share a run of characters (`*+` gives nothing back), and one that can
+# begin again within the run it has just read is bounded.
 _SHAPES = (
-    r"(?P<keep>(?:bearer|basic|x-api-key|api[-_]?key|authorization|token|password|secret)[\"']?\s*[:=]?\s*[\"']?(?:bearer\s+)?)"
-    r"(?P<value>(?=[^\s\"',;]*[\d])[A-Za-z0-9_\-.~+/=]{12,})"
+    r"(?P<keep>(?:bearer|basic|x-api-key|api[-_]?key|authorization|token|password|secret)[\"']?\s*+[:=]?\s*+[\"']?(?:bearer\s++)?)"
+    r"(?P<value>(?=[^\s\"',;\d]{0,200}+\d)[A-Za-z0-9_\-.~+/=]{12,})"
     # The separator belongs to the shape: without it "lmstudio-community" and "skip_prompt_caching" look like keys.
     r"|(?P<shape>\b(?:(?:sk|pk|rk|gsk|xai|hf|pplx|gh[pousr]|nvapi)[-_]|ya29\.|AIza|SCW(?=[A-Z0-9]{17}\b))[-_A-Za-z0-9.:]{12,})"
     r"|(?P<url>(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?:(?<=http://)|(?<=https://))(?=[^/\s@]*\d)[\w.~-]{12,}(?=@))"
@@ -81,7 +84,7 @@ _SHAPES = (
     r"|(?P<header>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+)[A-Za-z0-9_\-.~+/=]{16,}"
     # Cerebras, Replicate, Fireworks; GitHub, Together; Amazon's access keys and those of Bedrock; JSON Web Tokens.
     r"|\b(?:(?:csk-|r8_|fw_)(?=[A-Za-z]*\d)[A-Za-z0-9]{20,}|(?:github_pat|tgp_v1)_[\w-]{20,}"
-    r"|(?-i:A[KS]IA(?=[A-Z]*[2-7])[A-Z2-7]{16}\b|ABSKQmVkcm9ja0FQSUtleS[A-Za-z0-9+/=]+|eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?))"
+    r"|(?-i:A[KS]IA(?=[A-Z]*[2-7])[A-Z2-7]{16}\b|ABSKQmVkcm9ja0FQSUtleS[A-Za-z0-9+/=]+|eyJ(?:(?<!-eyJ)[\w-]{8,}+|(?<=-eyJ)[\w-]{8,200}+)\.eyJ[\w-]{8,}(?:\.[\w-]*)?))"
 )
 
 
@@ -112,16 +115,39 @@ def holds_key(name: str, value: object) -> bool:
     return _key_names().search(name) is not None or (isinstance(value, str) and redact(value) != value)
 
 
-def without_keys(value: Any, name: str = "") -> Any:
-    """`value`, to be shown: what carries a credential is ``[redacted]``, at any depth. `name`: that of its field."""
-    if isinstance(value, Mapping):
-        return {key: without_keys(item, str(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [without_keys(item, name) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if value and not isinstance(value, bool) and _key_names().search(name):
+def without_keys(value: Any, name: str = "", above: tuple[int, ...] = ()) -> Any:
+    """`value`, to be shown: what carries a credential is ``[redacted]``, at any depth; itself, where nothing does.
+
+    Args:
+        value: anything; one that is part of itself is ``...``, as in a repr.
+        name: that of its field.
+        above: ids of the values that it is a part of.
+    """
+    if isinstance(value, (Mapping, list, tuple)):
+        if id(value) in above:
+            return "..."
+        return _parts_without_keys(value, name, (*above, id(value)))
+    if _key_names().search(name) and not _says_nothing(value):
         return "[redacted]"
-    return redact(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    masked = redact(value)
+    return value if masked == value else masked
+
+
+def _parts_without_keys(value: Any, name: str, above: tuple[int, ...]) -> Any:
+    if isinstance(value, Mapping):
+        fields = {key: without_keys(item, str(key), above) for key, item in value.items()}
+        return value if all(shown is value[key] for key, shown in fields.items()) else fields
+    items = [without_keys(item, name, above) for item in value]
+    if all(map(is_, items, value)):
+        return value
+    return items if isinstance(value, list) else tuple(items)
+
+
+def _says_nothing(value: object) -> bool:
+    """Whether a field that is called as a key's holds none. Other objects are not asked: arrays have no truth."""
+    return value is None or isinstance(value, bool) or (isinstance(value, (str, bytes, int, float)) and not value)
 
 
 def brief(value: object) -> str:

@@ -20,18 +20,33 @@ class RedactingFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            text = record.getMessage()
-        except (TypeError, ValueError):  # arguments that do not fit: logging itself reports that
-            return True
-        masked = redact(text)
-        if masked != text:
-            record.msg, record.args = masked, ()
-        for name in record.__dict__.keys() - _STANDARD:
-            setattr(record, name, without_keys(getattr(record, name), name))
-        if record.exc_info and record.exc_info[0] is not None:
-            record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
+        for mask in (_mask_text, _mask_fields, _mask_traceback):
+            mask(record)
         return True
+
+
+def _mask_text(record: logging.LogRecord) -> None:
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001 - arguments that do not fit, or have no text: logging itself reports that
+        return
+    masked = redact(text)
+    if masked != text:
+        record.msg, record.args = masked, ()
+
+
+def _mask_fields(record: logging.LogRecord) -> None:
+    for name in record.__dict__.keys() - _STANDARD:
+        try:
+            shown = without_keys(record.__dict__[name], name)
+        except Exception as exc:  # noqa: BLE001 - nested too deep, or unreadable: that fails no call to log
+            shown = f"[not shown: {type(exc).__name__}]"
+        record.__dict__[name] = shown
+
+
+def _mask_traceback(record: logging.LogRecord) -> None:
+    if record.exc_info and record.exc_info[0] is not None:
+        record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
 
 
 def redact_logs() -> None:

@@ -268,12 +268,17 @@ class Router:
         return targets
 
     def _fallback(self, ref: str) -> tuple[Target, ...]:
+        kept = self._fallbacks  # `set_provider` puts another in its place: what is found now would be wrong there
         whole = self.fallback_ref(ref)
+        if self._current is None and whole != ref and whole[:-1] in _NAMES_OF_MODELS:
+            self.current_name()  # what the bare name means depends on it
+            whole = self.fallback_ref(ref)
         targets = self._targets(whole)
-        if whole in self._found:
-            if len(self._fallbacks) >= MOST_FOUND:
-                self._fallbacks.clear()
-            self._fallbacks[ref] = self._found[whole]
+        found = self._found.get(whole)
+        if found is not None:
+            if len(kept) >= MOST_FOUND:
+                kept.clear()
+            kept[ref] = found
         return targets
 
     def fallback_ref(self, ref: str) -> str:
@@ -298,6 +303,7 @@ class Router:
         return f"{name}:"
 
     def _targets(self, ref: str | None) -> tuple[Target, ...]:
+        kept = self._found  # as in `_fallback`
         wanted = ref or self.model or ""
         if wanted in self.balancer.pools:
             return self.balancer.targets(wanted)
@@ -306,9 +312,9 @@ class Router:
         target = (Target(provider, provider, model),)
         # What names its provider always means the same, and the client's own model until another is set.
         if self._split_ref(ref)[0] is not None if ref else self.model is not None and self.detection is None:
-            if len(self._found) >= MOST_FOUND:
-                self._found.clear()
-            self._found[ref] = target
+            if len(kept) >= MOST_FOUND:
+                kept.clear()
+            kept[ref] = target
         return target
 
     @property
@@ -416,6 +422,7 @@ class Router:
             self.detection = None  # chosen by the caller from now on
             self.model = model
             self._found = {}
+            self._fallbacks = {}
 
     def configure(self, name: str, options: Mapping[str, Any]) -> None:
         """Set constructor keywords of a provider; an existing instance is closed and made again when needed."""

@@ -243,7 +243,7 @@ def _part(part: Any) -> dict[str, Any]:
     if isinstance(part, Thinking):
         return {"type": "reasoning", "content": part.text}
     if isinstance(part, ToolCall):
-        given = part.arguments_json if part.arguments is None else json.loads(part.arguments_json or "{}")
+        given = part.arguments_json if part.arguments is None else part.arguments
         return {"type": "tool_call", "id": part.id, "name": part.name, "arguments": given}
     if isinstance(part, ToolResult):
         return {"type": "tool_call_response", "id": part.call_id, "response": part.text}

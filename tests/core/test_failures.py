@@ -239,6 +239,28 @@ def test_a_fallback_that_may_be_a_model_of_ones_own_server_does_not_go_to_the_pr
     assert UnifiedLLM("openai", api_key="k", fallbacks=["mistral"])._router.fallback_ref("mistral") == "mistral:"
 
 
+def test_a_fallback_means_what_it_means_for_the_provider_chosen_last() -> None:
+    router = UnifiedLLM("openai", api_key="k")._router
+    for _ in range(2):
+        assert [t.provider for t in router.targets("openai:m", ["mistral", "claude"])] == [
+            "openai",
+            "mistral",
+            "claude",
+        ]
+    router.set_provider("ollama", None, {})
+    with pytest.raises(InvalidRequestError, match="may be a model of ollama"):
+        router.targets("ollama:m", ["mistral"])
+    assert [t.provider for t in router.targets("ollama:m", ["claude"])] == ["ollama", "claude"]
+
+
+async def test_a_fallback_is_read_for_the_provider_that_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIFIED_LLM_PROVIDER", "ollama")
+    llm = UnifiedLLM(fallbacks=["mistral"])
+    for _ in range(2):
+        with pytest.raises(InvalidRequestError, match="may be a model of ollama"):
+            await llm._router.targets_async("ollama:m", ["mistral"])
+
+
 def test_a_provider_given_as_an_object_falls_back_by_its_own_name() -> None:
     class Mine(OfflineProvider):
         name = "mine"

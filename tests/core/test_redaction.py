@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -86,6 +87,39 @@ def test_what_only_resembles_a_key_is_left_as_it_is(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("start", "filling", "size"),
+    [
+        ("token", " ", 200_000),
+        ("authorization", "\n", 200_000),
+        ("authorization: bearer", " ", 200_000),
+        ("", "token", 200_000),
+        ("", "password(", 200_000),
+        ("", "secret=!", 200_000),
+        ("http://", "1", 200_000),
+        ("", "://a:", 200_000),
+        ("://", ":", 200_000),
+        ("csk-", "a", 200_000),
+        ("", "csk-a-", 200_000),
+        ("AKIA", "A", 200_000),
+        ("", "ghp_a!", 200_000),
+        ("", "eyJ-", 600_000),
+        ("", "-eyJaaaaaaaa", 600_000),
+        ("", "eyJaaaaaaaa.a.", 200_000),
+    ],
+)
+def test_a_long_text_without_a_key_takes_no_more_than_its_length(start: str, filling: str, size: int) -> None:
+    text = start + filling * (size // len(filling))
+    assert redact(text) == text  # what reads a run again from each of its characters takes minutes or hours
+
+
+def test_long_keys_are_masked_whole() -> None:
+    header, claims = "eyJhbGciOi" + "A" * 9000, "eyJzdWIiOi" + "A" * 9000
+    assert redact(f"a {header}.{claims}.c2ln b") == "a [redacted] b"
+    assert redact("session-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln") == "session-[redacted]"
+    assert redact(f"token:  '{'a1' * 9000}'") == "token:  '[redacted]'"
+
+
 # -- options ----------------------------------------------------------------------------------------------------------
 
 BODY = {
@@ -156,6 +190,42 @@ def test_shown_values_keep_their_kinds() -> None:
     assert without_keys({"tokens": {"secret": ["x", "y"]}}) == {"tokens": {"secret": ["[redacted]", "[redacted]"]}}
 
 
+class Array:
+    """Equal to nothing and neither true nor false, as numpy's are."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of an array is ambiguous")
+
+    __eq__ = __hash__ = None  # type: ignore[assignment]  # must not be asked for
+
+
+def part_of_itself() -> dict[str, Any]:
+    value: dict[str, Any] = {"token": PLANTED, "list": []}
+    value["list"].append(value)
+    return value
+
+
+def test_any_object_can_be_shown() -> None:
+    assert repr(ModelConfig(extra_body={"weights": [array := Array()]})) == (
+        f"ModelConfig(extra_body={{'weights': [{array!r}]}})"
+    )
+    assert without_keys({"token": Array(), "secret": b"", "cookie": 0}) == {
+        "token": "[redacted]",
+        "secret": b"",
+        "cookie": 0,
+    }
+    assert without_keys(part_of_itself()) == {"token": "[redacted]", "list": ["..."]}
+
+
+def test_what_carries_no_key_stays_the_object_it_was() -> None:
+    class Point(NamedTuple):
+        x: str
+
+    for value in (Point("a"), OrderedDict(a=[1]), ["a"], Array()):
+        assert without_keys(value) is value
+    assert without_keys(Point("sk-0123456789abcdef")) == ("[redacted]",)
+
+
 # -- records ----------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +256,43 @@ def test_fields_of_ones_own_are_masked_by_their_name_or_their_form(written: io.S
     expected = {"url": "https://h/", "token": "[redacted]", "said": "[redacted]"}
     assert written.getvalue() == f"x {expected} [redacted]\n"
     assert extra["api_key"] == PLANTED
+
+
+class Unreadable(dict[str, str]):
+    def items(self) -> Any:
+        raise RuntimeError("the dictionary changed")
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = [PLANTED]
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (part_of_itself(), "{'token': '[redacted]', 'list': ['...']}"),
+        (Unreadable(token=PLANTED), "[not shown: RuntimeError]"),
+        (nested(100_000), "[not shown: RecursionError]"),
+    ],
+    ids=["cyclic", "changing", "deep"],
+)
+def test_no_field_makes_a_call_to_log_fail(written: io.StringIO, value: Any, shown: str) -> None:
+    logging.getLogger("my_app").warning("key %s", "sk-0123456789abcdef", extra={"request": value})
+    assert written.getvalue() == f"key [redacted] {shown} \n"
+
+
+def test_a_text_that_cannot_be_made_leaves_the_rest_masked() -> None:
+    class Mute:
+        def __str__(self) -> str:
+            raise AttributeError("no text")
+
+    record = logging.makeLogRecord({"msg": "%s", "args": (Mute(),), "api_key": PLANTED, "vector": (array := Array())})
+    assert RedactingFilter().filter(record)
+    assert record.__dict__["api_key"] == "[redacted]"
+    assert record.__dict__["vector"] is array
 
 
 # -- what an error carries along --------------------------------------------------------------------------------------

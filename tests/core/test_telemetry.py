@@ -261,6 +261,18 @@ def test_content_is_recorded_only_when_asked_for(wish: str, monkeypatch: pytest.
     assert not [name for name in attributes(refused.span) if "messages" in name]
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("\n", {}), (" ", {}), ("null", {}), ('"{\\"at\\": 1}"', {"at": 1}), ("{'at': 1}", "{'at': 1}"), ("[1]", "[1]")],
+)
+def test_arguments_are_recorded_as_the_tool_gets_them_and_else_as_they_came(written: str, expected: object) -> None:
+    telemetry = Telemetry(capture_content=True)
+    FakeLLM(ToolCall("look", written, "c1"), hooks=[telemetry.hooks]).chat("x")
+    (answer,) = json.loads(attributes(telemetry.span)["gen_ai.output.messages"])
+    assert answer["parts"][0]["arguments"] == expected
+    assert telemetry.points("gen_ai.client.operation.duration")
+
+
 def test_calls_at_the_same_time_have_spans_of_their_own(telemetry: Telemetry) -> None:
     llm = FakeLLM("a b", "c d", hooks=[telemetry.hooks])
     first, second = llm.stream("x"), llm.stream("y")
