@@ -111,8 +111,11 @@ def _key_names() -> re.Pattern[str]:
 
 
 def holds_key(name: str, value: object) -> bool:
-    """Whether a header or field of that name, or with that value, carries a credential, as far as one can tell."""
-    return _key_names().search(name) is not None or (isinstance(value, str) and redact(value) != value)
+    """Whether a header or field of that name, or with that value, carries a credential, as far as one can tell.
+
+    One may stand at any depth of the value.
+    """
+    return _key_names().search(name) is not None or without_keys(value) is not value
 
 
 def without_keys(value: Any, name: str = "", above: tuple[int, ...] = ()) -> Any:
@@ -137,8 +140,9 @@ def without_keys(value: Any, name: str = "", above: tuple[int, ...] = ()) -> Any
 
 def _parts_without_keys(value: Any, name: str, above: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
-        fields = {key: without_keys(item, str(key), above) for key, item in value.items()}
-        return value if all(shown is value[key] for key, shown in fields.items()) else fields
+        given = dict(value.items())
+        fields = {key: without_keys(item, str(key), above) for key, item in given.items()}
+        return value if all(map(is_, fields.values(), given.values())) else fields
     items = [without_keys(item, name, above) for item in value]
     if all(map(is_, items, value)):
         return value

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from testkit.wire_server import Answer, Request, WireServer, json_reply, sse
-from unified_llm import AuthenticationError, UnifiedLLM, UnifiedLLMError
+from unified_llm import AuthenticationError, ModelConfig, UnifiedLLM, UnifiedLLMError
 from unified_llm.codecs.errors import error_from_reply
-from unified_llm.providers.own_headers import digest_of, secrets_in
+from unified_llm.providers.own_headers import digest_of, mask_given, secrets_in
 
 KEY = "PLANTED.header.kqzjx"  # of no known shape
 HEADERS = [("x-api-key", KEY), ("authorization", f"Basic {KEY}"), ("cf-access-token", KEY)]
@@ -127,6 +127,33 @@ def test_a_field_with_the_name_of_a_credential_is_masked_in_a_body() -> None:
 def test_credentials_are_told_from_other_headers() -> None:
     given = {"Authorization": "Bearer abcdef", "x-tenant": "me", "X-Api-Key": "k", "x-trace": "1"}
     assert secrets_in(given, None, {"api_key": "b", "n": 5}) == ("Bearer abcdef", "abcdef", "k", "b")
+
+
+def test_credentials_are_found_at_any_depth() -> None:
+    inner: dict[str, Any] = {
+        "tools": [{"authorization": "Bearer abcdef", "type": "mcp"}],
+        "said": ("a key: " + "sk-" + "1" * 20,),
+    }
+    inner["self"] = inner
+    assert secrets_in({"a": inner}) == ("Bearer abcdef", "abcdef", "a key: sk-" + "1" * 20)
+
+
+async def test_a_key_inside_a_field_of_one_call_is_masked_where_the_server_quotes_it() -> None:
+    def refusal(request: Request) -> Answer:
+        given = request.json().get("tools_config", {"api_key": "nothing"})  # embeddings have no such field
+        return json_reply({"error": {"message": f"{given['api_key']} refused"}}, 401)
+
+    with WireServer(refusal) as server:
+        llm = UnifiedLLM("openai", api_key="k", base_url=server.url, model="m", max_retries=0)
+        errors = await failures(llm, extra_body={"tools_config": {"api_key": KEY}})
+    assert not [error for error in errors if "PLANTED" in shown(error)]
+    assert sum("[redacted] refused" in str(error) for error in errors) == 4
+
+
+def test_a_hint_that_quotes_a_key_is_masked() -> None:
+    error = AuthenticationError("no", hint=f"{KEY} is not known here")
+    mask_given(error, ModelConfig(extra_headers={"x-api-key": KEY}))
+    assert error.hint == "[redacted] is not known here"
 
 
 def test_a_digest_tells_apart_what_is_said_and_says_nothing() -> None:

@@ -134,7 +134,7 @@ class ClientBase:
         cache = None if request.config.cache is False else self._cache
         config = self._bounded(step, request.config)
         if step.target.provider != info.home:
-            config, info.notes = without_keys(config, info.home)
+            config, info.notes = for_another(config, info.home)
         return request.for_model(model, config=config, cache=cache)
 
     def _bounded(self, step: Send, config: ModelConfig) -> ModelConfig:
@@ -214,7 +214,7 @@ def retarget(info: CallInfo, target: Target) -> None:
     info.target, info.provider, info.model = target.key, target.provider, target.model
 
 
-def without_keys(config: ModelConfig, home: str) -> tuple[ModelConfig, tuple[Adjustment, ...]]:
+def for_another(config: ModelConfig, home: str) -> tuple[ModelConfig, tuple[Adjustment, ...]]:
     """`config` for another provider than `home`: without the keys in what is passed on as it is, and what is left out.
 
     Credentials never cross. Other headers and fields are sent to every provider that a call asks.

@@ -299,6 +299,7 @@ def mask(error: UnifiedLLMError, secrets: Sequence[str]) -> None:
     """Mask `secrets` in all that a server said of its failure."""
     error.message = redact(error.message, *secrets)
     error.args = (error.message,)
+    error.hint = error.hint and redact(error.hint, *secrets)
     error.body = _masked(error.body, secrets)
     if error.headers:
         error.headers = {k: redact(v, *secrets) for k, v in error.headers.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from unified_llm.codecs.errors import mask
 from unified_llm.errors import UnifiedLLMError, holds_key
@@ -14,13 +14,27 @@ __all__ = ["digest_of", "mask_given", "secrets_in"]
 
 
 def secrets_in(*given: Mapping[str, object] | None) -> tuple[str, ...]:
-    """The credentials among headers or fields of a body: ``Bearer abc`` is one as a whole, and so is ``abc``."""
+    """The credentials among headers or fields of a body, at any depth.
+
+    ``Bearer abc`` is one as a whole, and so is ``abc``.
+    """
     found: list[str] = []
     for fields in given:
-        for name, value in (fields or {}).items():
-            if isinstance(value, str) and holds_key(name, value):
-                found += [value, *value.split()[1:2]]
+        for name, text in _texts("", fields):
+            if holds_key(name, text):
+                words = text.split()
+                found += [text, *(words[1:] if len(words) == 2 else ())]
     return tuple(found)
+
+
+def _texts(name: str, value: object, above: tuple[int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Each text of `value` with the name of its field. `above`: ids of what it is a part of, as it may be of itself."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, (Mapping, list, tuple)) and id(value) not in above:
+        fields = value.items() if isinstance(value, Mapping) else ((name, item) for item in value)
+        for key, item in fields:
+            yield from _texts(str(key), item, (*above, id(value)))
 
 
 def mask_given(error: UnifiedLLMError, config: ModelConfig) -> None:
