@@ -85,13 +85,16 @@ class OpenTelemetryHooks:
         self._first = histogram("operation.time_to_first_chunk", "s", "Time to receive the first chunk.", _DURATIONS)
         self._tokens = histogram("token.usage", "{token}", "Number of input and output tokens used.", _TOKENS)
         watch_collector()
-        atexit.unregister(_report_dropped)
-        atexit.register(_report_dropped)  # what is registered last runs first: before the SDK shuts down
+        self._was_asked = False
 
     def on_request(self, info: CallInfo) -> None:
         """Start the span of a request (the client calls this)."""
         if _DROPPED:
             _report_dropped()
+        if not self._was_asked:  # by now the SDK is configured
+            self._was_asked = True
+            atexit.unregister(_report_dropped)
+            atexit.register(_report_dropped)  # what is registered last runs first: before the SDK shuts down
         common = _common(info)
         span = self._tracer.start_span(
             f"{common['gen_ai.operation.name']} {info.model or ''}".strip(),

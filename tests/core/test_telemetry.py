@@ -207,23 +207,32 @@ def test_a_collection_at_the_end_of_python_is_no_error() -> None:
     assert done.stderr == ""
 
 
-def test_a_stream_that_the_collector_ends_last_is_reported_when_the_process_ends() -> None:
+@pytest.mark.parametrize("steps", [("configure()", "make()"), ("make()", "configure()")], ids=["before", "after"])
+def test_a_stream_that_the_collector_ends_last_is_reported_when_the_process_ends(steps: Sequence[str]) -> None:
+    """`steps`: the application may configure the SDK after it has made its client."""
     program = """
         import gc
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+        from opentelemetry.trace import set_tracer_provider
         from unified_llm import OpenTelemetryHooks
         from unified_llm.testing import FakeLLM
-        provider = TracerProvider()
-        provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name)))
-        stream = FakeLLM("one two", hooks=[OpenTelemetryHooks(tracer_provider=provider)]).stream("x")
+        def configure():
+            provider = TracerProvider()
+            provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name)))
+            set_tracer_provider(provider)
+        def make():
+            global llm
+            llm = FakeLLM("one two", hooks=[OpenTelemetryHooks()])
+        STEPS
+        stream = llm.stream("x")
         next(stream)
         circle = [stream]
         circle.append(circle)
         del stream, circle
         gc.collect()
     """
-    command = [sys.executable, "-c", textwrap.dedent(program)]
+    command = [sys.executable, "-c", textwrap.dedent(program).replace("STEPS", "; ".join(steps))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout.startswith("chat")
 
