@@ -19,8 +19,6 @@ __all__ = ["function_schema", "normalize_response_format", "parse_output", "stri
 
 logger = logging.getLogger("unified_llm")
 
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(?P<body>.*?)\n?\s*```\s*", re.DOTALL)
-
 
 def normalize_response_format(value: object) -> ResponseFormat | None:
     """Accept None, a pydantic class (or any class with a schema), a JSON Schema, ``"json"``, or OpenAI's dict.
@@ -153,8 +151,7 @@ def parse_output(response: ChatResponse, wanted: ResponseFormat) -> Any:
             the place and the reason, `partial` is the answer.
     """
     text = response.text
-    fenced = _FENCE.fullmatch(text)
-    body = fenced["body"] if fenced else text
+    body = _unfenced(text)
     try:
         value = _json.loads(body)
     except ValueError as exc:
@@ -170,6 +167,14 @@ def parse_output(response: ChatResponse, wanted: ResponseFormat) -> Any:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole answer"
         raise _unfit(response, f"the answer does not fit {wanted.name}: {where}: {first['msg']}") from exc
+
+
+def _unfenced(text: str) -> str:
+    """What stands between the fences of a code block, if `text` is one. Some models end in endless white space."""
+    fence, newline, rest = text.strip().partition("\n")
+    if newline and fence.rstrip() in ("```", "```json") and rest.endswith("```"):
+        return rest[:-3].strip()
+    return text
 
 
 def _check_schema(response: ChatResponse, wanted: ResponseFormat, value: Any) -> None:

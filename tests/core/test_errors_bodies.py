@@ -410,6 +410,23 @@ def test_every_rule_has_a_hint_and_lower_case_codes() -> None:
         assert rule.codes or rule.pattern
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("<TITLE lang=en>\n Sign in \n</TITLE>", ": 'Sign in'"),
+        ("<title></title><h1>Sign in</h1>", ": 'Sign in'"),
+        (f"<title>{'x' * 201}</title><h1>{'y' * 200}</h1>", f": '{'y' * 200}'"),
+        ("<h1>" + " " * 7900 + "x", ""),
+        ("<h1>" * 1000 + " " * 3900 + "x", ""),
+        ("<title" * 1300, ""),
+    ],
+    ids=["title", "heading", "long", "blank", "headings", "open"],
+)
+def test_a_web_page_is_told_by_its_title_however_it_is_filled(page: str, said: str) -> None:
+    found = error_from_reply(502, {"content-type": "text/html"}, f"<html>{page}".encode(), provider="p")
+    assert found.message.endswith(f"an HTML page{said}")
+
+
 def test_a_stored_response_that_is_gone_is_no_missing_model() -> None:
     told = {
         "message": "Previous response with id 'resp_1' not found.",

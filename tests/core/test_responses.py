@@ -88,6 +88,17 @@ def test_structured_output_is_an_instance_of_the_class_asked_for() -> None:
     assert ChatResponse(fenced, response_format=wanted).parsed.people == 1
 
 
+@pytest.mark.parametrize("text", ["```\n{}\n```", " ```json \r\n\r\n{}\r\n ``` \n", "```json\n{}```", " {} "])
+def test_a_code_block_around_the_answer_is_taken_away(text: str) -> None:
+    assert ChatResponse(text, response_format=normalize_response_format("json")).parsed == {}
+
+
+@pytest.mark.parametrize("text", ["```json\n" + " \n" * 100_000 + "x", "```json\n{" + "\n" * 200_000, "```" * 100_000])
+def test_white_space_without_end_in_an_answer_is_refused_at_once(text: str) -> None:
+    with pytest.raises(StructuredOutputError, match="not JSON"):
+        _ = ChatResponse(text, response_format=normalize_response_format("json")).parsed
+
+
 @pytest.mark.parametrize("text", ['{"name": "Os', '{"name": "Oslo"}', "I would rather not."])
 def test_output_that_does_not_fit_raises_and_keeps_the_answer(text: str) -> None:
     answer = ChatResponse(text, response_format=normalize_response_format(City))

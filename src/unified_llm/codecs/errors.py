@@ -35,6 +35,7 @@ SHAPE_ERRORS = (AttributeError, LookupError, TypeError, ValueError, OverflowErro
 
 
 _LONGEST_TEXT = 2000
+_LONGEST_TITLE = 200
 _MESSAGE_KEYS = ("message", "error_description", "msg", "detail", "error", "Message", "title", "reason")
 
 
@@ -288,8 +289,11 @@ def _is_html(headers: Mapping[str, str], text: str) -> bool:
 
 
 def _title(text: str) -> str:
-    match = re.search(r"<(title|h1)[^>]*>\s*([^<]{1,200}?)\s*<", text, re.IGNORECASE)
-    return f": {match[2]!r}" if match else ""
+    for match in re.finditer(r"<(?:title|h1)[^<>]*+>([^<]*+)(?=<)", text, re.IGNORECASE):
+        title = match[1].strip()
+        if 0 < len(title) <= _LONGEST_TITLE:
+            return f": {title!r}"
+    return ""
 
 
 _REDACTED = "[redacted]"
