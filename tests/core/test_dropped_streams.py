@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from testkit.wire_server import HANG, WireServer, sse
-from unified_llm import Budget, Limits, UnifiedLLM
+from unified_llm import Budget, Limits, UnifiedLLM, forks
 from unified_llm.drivers import sync_pool
 from unified_llm.flow import Gate
 from unified_llm.policy import TokenBucket
@@ -117,7 +117,7 @@ def test_a_connection_of_a_stream_that_the_collector_ends_is_given_back_within_t
         gc.disable()
         try:
             Chat(llm)
-            for pool in list(sync_pool._POOLS):
+            for pool in [one for known in list(forks._KNOWN) if isinstance(one := known(), sync_pool.Pool)]:
                 pool._idle = Idle(pool._idle)
             calling = threading.Thread(target=Chat, args=(llm,), daemon=True)
             calling.start()
