@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
+import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextvars import copy_context
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from unified_llm.client import Messages, UnifiedLLM
 from unified_llm.errors import InvalidRequestError, redact
+from unified_llm.flow.deadlines import in_time
 from unified_llm.policy.numbers import check_number
 from unified_llm.requests import texts
 from unified_llm.responses import ChatResponse, Usage
 
 __all__ = ["Comparison", "compare", "compare_async"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +97,10 @@ def compare(
         InvalidRequestError: there is no model to ask.
         UnknownProviderError: one of them looks like a misspelled provider; nobody is asked then.
 
-    Ctrl-C returns at once. Nobody else is asked then, and answers that come end with their next piece; a request that
-    is not answered yet waits in the background, which `compare_async` ends.
+    Ctrl-C closes the requests that are not answered yet and returns, once providers that know only blocking calls have
+    answered theirs.
     """
-    refs, own = _models(models, options, concurrency), llm is None
-    client = llm or UnifiedLLM()
-    _check(client, refs)
-
-    over = threading.Event()
-
-    def ask(ref: str) -> Comparison:
-        started = time.perf_counter()
-        try:
-            with client.stream(messages, model=ref, **options) as stream:
-                for _ in stream:
-                    if over.is_set():
-                        stream.close()  # nobody waits for the rest
-                response = stream.get_response()
-        except Exception as exc:  # noqa: BLE001  # a result, too
-            return Comparison(ref, None, exc, time.perf_counter() - started)
-        return Comparison(ref, response, None, time.perf_counter() - started)
-
-    try:
-        results = _of_each(ask, refs, concurrency)
-    except BaseException:  # Ctrl-C
-        over.set()
-        raise
-    if own:
-        client.close()
-    return results
+    return _to_its_end(compare_async(messages, models, llm=llm, concurrency=concurrency, **options))
 
 
 async def compare_async(
@@ -154,34 +130,27 @@ async def compare_async(
             await client.aclose()
 
 
-def _of_each(ask: Callable[[str], Comparison], refs: list[str], concurrency: int) -> list[Comparison]:
-    """What `ask` says of each, in their order. Its threads keep nobody from leaving, and no process from ending."""
-    waiting = deque(enumerate(refs))
-    done: SimpleQueue[tuple[int, Comparison | BaseException]] = SimpleQueue()
+def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` from sync code: on an event loop, where whatever is under way can be cancelled.
 
-    def work() -> None:
-        while waiting:
-            try:
-                position, ref = waiting.popleft()
-            except IndexError:  # another thread was faster
-                return
-            try:
-                done.put((position, ask(ref)))
-            except BaseException as exc:  # noqa: BLE001  # raised below
-                done.put((position, exc))
+    Inside of a running loop (a notebook), in a thread of its own.
+    """
+    if asyncio._get_running_loop() is None:
+        return asyncio.run(work)
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
 
-    for number in range(min(concurrency, len(refs))):
-        threading.Thread(target=copy_context().run, args=(work,), name=f"compare_{number}", daemon=True).start()
-    results: dict[int, Comparison] = {}
+    async def main() -> T:
+        task = asyncio.ensure_future(work)
+        running.append((asyncio.get_running_loop(), task))
+        return await task
+
     try:
-        while len(results) < len(refs):
-            position, result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            results[position] = result
-    finally:
-        waiting.clear()
-    return [results[position] for position in range(len(refs))]
+        return in_time(math.inf, lambda: asyncio.run(main()))
+    except KeyboardInterrupt:
+        for loop, task in running:
+            with contextlib.suppress(RuntimeError):  # it has ended in between
+                loop.call_soon_threadsafe(task.cancel)
+        raise
 
 
 def _described(error: Exception) -> dict[str, Any]:

@@ -101,13 +101,36 @@ async def test_what_a_gate_raises_is_a_result_and_the_others_answer(how: str) ->
     assert "0123456789abcdef" not in str(told)
 
 
-def test_an_interrupt_ends_a_comparison_though_a_model_hangs_and_asks_nobody_else() -> None:
+@pytest.mark.parametrize("where", ["plain", "within a loop"])
+def test_an_interrupt_closes_the_requests_of_a_comparison_and_asks_nobody_else(where: str) -> None:
     program = """
-        import sys
+        import asyncio, sys
         from unified_llm import UnifiedLLM, compare
-        compare("Hi", ["m1", "m2", "m3"], llm=UnifiedLLM(base_url=sys.argv[1]), concurrency=2)
+        def ask():
+            try:
+                compare("Hi", ["m1", "m2", "m3"], llm=UnifiedLLM(base_url=sys.argv[1]), concurrency=2)
+            except KeyboardInterrupt:
+                sys.stdin.read()  # the process goes on
+        async def notebook():
+            ask()
+        if sys.argv[2] == "plain":
+            ask()
+        else:  # as a notebook does: `asyncio.run` has a handler of its own, which raises at the second signal
+            asyncio.new_event_loop().run_until_complete(notebook())
     """
-    assert interrupted([sys.executable, "-c", textwrap.dedent(program), "{url}"], requests=2) == -signal.SIGINT
+    with WireServer([HANG]) as server:
+        command = [sys.executable, "-c", textwrap.dedent(program), f"{server.url}/v1", where]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        try:
+            requests = server.wait_requests(2, 30)
+            process.send_signal(signal.SIGINT)
+            assert [request.wait_gone(10) for request in requests] == [True, True]
+            assert process.poll() is None
+            process.communicate(timeout=10)
+        finally:
+            process.kill()
+            process.communicate()
+        assert len(server.requests) == 2
 
 
 def test_an_interrupt_ends_the_command_though_a_model_hangs() -> None:
